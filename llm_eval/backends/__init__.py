@@ -1,0 +1,66 @@
+"""The only code that meets a model. A backend is a file or folder here with a class that keeps `Backend`'s promises."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Protocol, Self
+
+from llm_eval.errors import UnsupportedRequest
+from llm_eval.records import Request, RequestKind, Response
+from llm_eval.settings import Settings
+from llm_eval.specs import Checkpoint, Generation, ModelSpec
+
+
+class Backend(Protocol):
+    """Answers requests. Opened once per shard, closed once; nothing heavy is imported before `open`."""
+
+    kinds: ClassVar[frozenset[RequestKind]]
+
+    @classmethod
+    def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
+        """A string that changes whenever the answers might: a hub commit, a folder's content, a file's hash.
+
+        Loads nothing. Raises MissingWeights if what would answer is not there.
+        """
+        ...
+
+    @classmethod
+    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
+        """Load what answers. Raises InputError for what no retry can mend, BackendLost for what one may."""
+        ...
+
+    def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
+        """One response for each request and attempt, as they come, in any order.
+
+        A response never depends on which other requests are asked. A request that cannot be answered through no fault
+        of the model comes back with `error` set; the rest goes on. Raises BackendLost when all is lost.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+# Strings, so that listing backends imports none of them.
+_BACKENDS = {
+    "transformers": "llm_eval.backends.transformers:TransformersModel",
+    "replay": "llm_eval.backends.replay:Replay",
+    "scripted": "llm_eval.backends.scripted:Scripted",
+}
+
+
+def backend_of(model: ModelSpec) -> type[Backend]:
+    """The class that answers for `model`, its light module imported."""
+    module, _, name = _BACKENDS[model.backend.kind].partition(":")
+    backend: type[Backend] = getattr(importlib.import_module(module), name)
+    return backend
+
+
+def check_kind(model: ModelSpec, kind: RequestKind) -> None:
+    """Raises UnsupportedRequest if the model's backend cannot answer this kind of request."""
+    kinds = backend_of(model).kinds
+    if kind not in kinds:
+        raise UnsupportedRequest(
+            f"model {model.name!r}: backend {model.backend.kind!r} cannot answer requests of kind {kind!r}, only "
+            f"{', '.join(sorted(kinds))}. Choose another variant of the dataset (llm-eval list datasets), or another backend."
+        )

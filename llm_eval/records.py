@@ -1,0 +1,194 @@
+"""The rows that flow from stage to stage. Frozen, plain, one Parquet file type each (see tables.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RequestKind = Literal["generate", "choices", "perplexity"]
+Status = Literal["scored", "no_answer", "failed"]
+FinishReason = Literal["stop", "length", "scored", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question. Exactly one of `input` and `messages` is set.
+
+    `choices` are texts in order; their labels are A, B, C, … (see `labels`). With choices, `targets` holds the label
+    of the right one; without, every acceptable answer. `id` is unique within the dataset, and the same for every
+    source, machine and order.
+    """
+
+    id: str
+    subset: str
+    input: str | None
+    messages: tuple[Message, ...] | None = None
+    targets: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the choices: A, B, C, … as many as there are choices (at most 26)."""
+        return tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(self.choices)])
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One worked example before the question: what the user says and what the model should have answered."""
+
+    user: str
+    assistant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt for a model, its few-shot examples still separable (see prompts.assemble).
+
+    kind "generate": continue the prompt. "choices": log-likelihood of each continuation given the prompt.
+    "perplexity": log-likelihood of prompt and continuation together, for each continuation.
+    Chat prompts have `messages` (the question's own turns, a system turn first where there is one), text prompts
+    have `text`; `header` stands once before the first shot.
+    """
+
+    id: str
+    sample_id: str
+    kind: RequestKind
+    header: str = ""
+    shots: tuple[Shot, ...] = ()
+    text: str | None = None
+    messages: tuple[Message, ...] | None = None
+    continuations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Log-likelihood of one continuation: sum over its tokens in nats (<= 0), and how long it was.
+
+    For kind "perplexity" the sum and the counts are of the whole text; `tokens` then counts the first token too,
+    which has no probability of its own unless a BOS precedes it.
+    """
+
+    logprob: float
+    tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back for one request. `error` is None unless our call failed; then nothing else is meaningful.
+
+    `shots` counts the few-shot examples that were really in the prompt; fewer than the request's where it did not fit.
+    `likelihoods` has one entry per continuation, in order, for kinds "choices" and "perplexity".
+    """
+
+    request_id: str
+    attempt: int = 0
+    text: str | None = None
+    likelihoods: tuple[Likelihood, ...] = ()
+    shots: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    finish_reason: FinishReason = "stop"
+    latency_seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric's verdict on one response.
+
+    status "scored": `value` is the model's. "no_answer": the model gave nothing usable; `value` is its penalty
+    (0 for accuracy-like metrics), and it counts. "failed": our fault, `value` is None and leaves the mean.
+    `statistics` are the sufficient statistics of corpus metrics (summed over samples before the metric's formula),
+    empty for metrics that are plain means.
+    """
+
+    sample_id: str
+    subset: str
+    attempt: int
+    metric: str
+    value: float | None
+    status: Status
+    answer: str | None = None
+    explanation: str = ""
+    statistics: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One published row of `results/summary`: one metric over one subset, group or the whole dataset of one run.
+
+    `value`, `stderr`, `ci_low`, `ci_high` are in the metric's `unit` ("fraction" is 0-1; reports show it as 0-100).
+    `aggregation`: "samples" for one subset, "macro" for the unweighted mean over subsets, "micro" for the mean over
+    samples of several subsets. Exactly one row of a run has `headline`.
+    """
+
+    run_id: str
+    suite: str | None
+    model: str
+    checkpoint: str | None
+    checkpoint_created_at: str | None
+    dataset: str
+    variant: str | None
+    dataset_version: str
+    mode: str
+    subset: str
+    aggregation: Literal["samples", "macro", "micro"]
+    headline: bool
+    metric: str
+    unit: str
+    value: float
+    stderr: float | None
+    ci_low: float
+    ci_high: float
+    higher_is_better: bool
+    samples: int
+    scored: int
+    no_answer: int
+    failed: int
+    sample_limit: int | None
+    judge: str | None
+    responses_fingerprint: str
+    scores_fingerprint: str
+    logical_date: str | None
+    evaluated_at: str
+    code_version: str
+    input_tokens: int
+    output_tokens: int
+    infer_seconds: float
+    cost_usd: float | None
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleResult:
+    """One published row of `results/samples`: what one sample was asked, answered and scored, in one run."""
+
+    run_id: str
+    model: str
+    checkpoint: str | None
+    dataset: str
+    variant: str | None
+    subset: str
+    sample_id: str
+    attempt: int
+    metric: str
+    value: float | None
+    status: Status
+    answer: str | None
+    targets: tuple[str, ...]
+    response: str | None
+    explanation: str
+    shots: int
+    input_tokens: int
+    output_tokens: int
+    finish_reason: str

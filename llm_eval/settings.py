@@ -1,0 +1,57 @@
+"""Where this installation keeps things: read from the environment once, at the edge, and passed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent  # the checkout
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """root: any fsspec URI. catalogs: later ones are laid over earlier ones. datasets, models: folders searched in order."""
+
+    root: str
+    catalogs: tuple[Path, ...]
+    datasets: tuple[Path, ...]
+    models: tuple[Path, ...]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """LLM_EVAL_ROOT (default var/ in the checkout), LLM_EVAL_CATALOG (laid over include/catalog), LLM_EVAL_DATASETS,
+        LLM_EVAL_MODELS; the last three may list several folders, separated as in PATH."""
+        catalogs = (HOME / "include" / "catalog", *_folders(environment, "LLM_EVAL_CATALOG"))
+        return cls(
+            root=_absolute(environment.get("LLM_EVAL_ROOT") or str(HOME / "var")),
+            catalogs=catalogs,
+            datasets=(*_folders(environment, "LLM_EVAL_DATASETS"), *(c.parent / "data" for c in catalogs)),
+            models=(*_folders(environment, "LLM_EVAL_MODELS"), HOME / "var" / "models"),
+        )
+
+    def with_root(self, root: str) -> Settings:
+        return replace(self, root=_absolute(root))
+
+    def with_catalogs(self, folders: tuple[Path, ...]) -> Settings:
+        """These folders laid over the present ones, each with the `data/` folder beside it."""
+        folders = tuple(f.resolve() for f in folders)
+        return replace(
+            self, catalogs=(*self.catalogs, *folders), datasets=(*(f.parent / "data" for f in folders), *self.datasets)
+        )
+
+
+def _absolute(root: str) -> str:
+    """A plain path made absolute, so that a child process elsewhere means the same place; URIs stay as they are."""
+    return root if "://" in root else os.path.abspath(os.path.expanduser(root))
+
+
+def _folders(environment: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    return tuple(Path(p).expanduser().resolve() for p in environment.get(name, "").split(os.pathsep) if p)
+
+
+def find(path: str, folders: tuple[Path, ...]) -> Path | None:
+    """The first existing `folder/path`; an absolute path stands for itself. None if there is none."""
+    candidates = [Path(path)] if os.path.isabs(path) else [folder / path for folder in folders]
+    return next((c for c in candidates if c.exists()), None)

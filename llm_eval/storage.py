@@ -1,0 +1,110 @@
+"""Bytes in and out of the root, any fsspec URI. Writes are atomic: a reader sees the old file, the new one, or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from llm_eval.errors import StorageError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
+    """The filesystem of `uri` and the path on it."""
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(uri)
+    except (ValueError, ImportError) as error:
+        raise StorageError(f"{uri}: no filesystem for this address ({error})") from error
+    return fs, path
+
+
+@contextmanager
+def _named(action: str, uri: str) -> Iterator[None]:
+    """Turns the operating system's and fsspec's errors into StorageError that names the place and the next step."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise StorageError(
+            f"cannot {action} {uri}: {reason}. Check that the root exists, is writable and has space "
+            "(--root or LLM_EVAL_ROOT names it)."
+        ) from error
+
+
+def is_local(fs: AbstractFileSystem) -> bool:
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write `data` to `uri` at once. Local files go through a temporary name and a rename; object stores put whole objects."""
+    with _named("write", uri):
+        fs, path = filesystem(uri)
+        if not is_local(fs):
+            fs.pipe_file(path, data)
+            return
+        folder, name = os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # a full disk may show itself only here
+            os.replace(temporary, path)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+
+def read_bytes(uri: str) -> bytes:
+    with _named("read", uri):
+        fs, path = filesystem(uri)
+        data: bytes = fs.cat_file(path)
+        return data
+
+
+def exists(uri: str) -> bool:
+    with _named("look at", uri):
+        fs, path = filesystem(uri)
+        return bool(fs.exists(path))
+
+
+def files(folder: str, suffix: str = "") -> list[str]:
+    """Complete URIs of the files directly in `folder`, sorted; [] if there is no such folder. Temporary files are left out."""
+    with _named("list", folder):
+        fs, path = filesystem(folder)
+        fs.invalidate_cache()
+        if not fs.isdir(path):
+            return []
+        names = sorted(posixpath.basename(p.rstrip("/")) for p in fs.ls(path, detail=False))
+        return [f"{folder.rstrip('/')}/{n}" for n in names if n.endswith(suffix) and not n.startswith(".")]
+
+
+def delete(uri: str) -> None:
+    """Remove one file; nothing happens if it is not there."""
+    with _named("delete", uri):
+        fs, path = filesystem(uri)
+        if fs.exists(path):
+            fs.rm_file(path)
+
+
+def write_json(uri: str, value: Any) -> None:
+    write_bytes(uri, (json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_json(uri: str) -> Any:
+    data = read_bytes(uri)
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise StorageError(f"{uri}: not valid JSON ({error}); the file was cut short or edited. Delete it and run again.") from error
