@@ -142,7 +142,7 @@ class Catalog:
         variants = values.get("variants") or {}
         if variant is not None:
             if variant not in variants:
-                raise UnknownName(f"variant of dataset {name!r}", variant, variants, hint=f"They are defined in {where}.")
+                raise UnknownName(f"variant of dataset {name!r}", variant, variants, hint=f"They stand in {where}.")
             values = merge(values, variants[variant] or {})
             where += f" (variant {variant!r})"
         values = _overridden({k: v for k, v in values.items() if k != "variants"}, overrides)

@@ -19,7 +19,7 @@ def pick(spec: FewShot, pool: Sequence[Sample], subset: str) -> tuple[Sample, ..
     wanted = list(range(spec.count or 0)) if spec.select == "first" else list(spec.rows)
     if wanted and max(wanted) >= len(rows):
         raise InvalidData(
-            f"few_shot asks for row {max(wanted)} of the few-shot split of subset {subset!r}, which has {len(rows)} rows. "
+            f"few_shot asks for row {max(wanted)} of the few-shot split of subset {subset!r}, which has {len(rows)}. "
             "Give the source a few_shot_path (or few_shot_split) with enough rows, or lower few_shot.count."
         )
     return tuple(rows[i] for i in wanted)

@@ -12,7 +12,7 @@ HOME = Path(__file__).resolve().parent.parent  # the checkout
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """root: any fsspec URI. catalogs: later ones are laid over earlier ones. datasets, models: folders searched in order."""
+    """root: any fsspec URI. catalogs: later ones lie over earlier ones. datasets, models: folders searched in order."""
 
     root: str
     catalogs: tuple[Path, ...]
@@ -21,8 +21,8 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """LLM_EVAL_ROOT (default var/ in the checkout), LLM_EVAL_CATALOG (laid over include/catalog), LLM_EVAL_DATASETS,
-        LLM_EVAL_MODELS; the last three may list several folders, separated as in PATH."""
+        """LLM_EVAL_ROOT (default var/ in the checkout), LLM_EVAL_CATALOG (laid over include/catalog),
+        LLM_EVAL_DATASETS and LLM_EVAL_MODELS; the last three may list several folders, as PATH does."""
         catalogs = (HOME / "include" / "catalog", *_folders(environment, "LLM_EVAL_CATALOG"))
         return cls(
             root=_absolute(environment.get("LLM_EVAL_ROOT") or str(HOME / "var")),

@@ -66,7 +66,7 @@ class Fields(Spec):
     input: str
     """The question's text."""
     targets: str | tuple[str, ...] = ()
-    """Right answers: one template, several, or one `{{ expression }}` that yields a list. A label where there are choices."""
+    """Right answers: one template, several, or one `{{ expression }}` yielding a list. Labels where there are choices."""
     choices: str | tuple[str, ...] = ()
     """Choice texts: several templates, or one `{{ expression }}` that yields a list."""
     id: str | None = None
@@ -257,7 +257,7 @@ class ReplayBackend(Spec):
 
     kind: Literal["replay"]
     path: str
-    """Relative: under LLM_EVAL_DATASETS, then the `data/` folder beside the catalog. `{dataset}` stands for the dataset."""
+    """Relative: looked for as a files source is. `{dataset}` stands for the dataset's name."""
     id: str = "id"
     text: str = "text"
     """Column of the answer's text, for kind generate."""

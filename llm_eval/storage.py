@@ -45,7 +45,7 @@ def is_local(fs: AbstractFileSystem) -> bool:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write `data` to `uri` at once. Local files go through a temporary name and a rename; object stores put whole objects."""
+    """Write `data` at once: local files through a temporary name and a rename; object stores put whole objects."""
     with _named("write", uri):
         fs, path = filesystem(uri)
         if not is_local(fs):
@@ -80,7 +80,7 @@ def exists(uri: str) -> bool:
 
 
 def files(folder: str, suffix: str = "") -> list[str]:
-    """Complete URIs of the files directly in `folder`, sorted; [] if there is no such folder. Temporary files are left out."""
+    """URIs of the files directly in `folder`, sorted; [] if there is no such folder. Temporary files are left out."""
     with _named("list", folder):
         fs, path = filesystem(folder)
         fs.invalidate_cache()
@@ -107,4 +107,4 @@ def read_json(uri: str) -> Any:
     try:
         return json.loads(data)
     except ValueError as error:
-        raise StorageError(f"{uri}: not valid JSON ({error}); the file was cut short or edited. Delete it and run again.") from error
+        raise StorageError(f"{uri}: not valid JSON ({error}): cut short or edited. Delete it and run again.") from error

@@ -1,4 +1,4 @@
-"""Records as Parquet: one Arrow schema per record type, derived from its annotations, so that the two cannot drift apart.
+"""Records as Parquet: one Arrow schema per record type, derived from its annotations: the two cannot drift apart.
 
 `dict` fields travel as JSON text; `tuple[X, ...]` as lists; nested records as structs.
 """
@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +20,10 @@ import pyarrow.parquet as pq
 from llm_eval import storage
 from llm_eval.errors import StorageError
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 
 _SCALARS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -42,7 +45,7 @@ def _arrow_type(annotation: Any) -> pa.DataType:
     if origin is dict:
         return pa.string()
     if dataclasses.is_dataclass(annotation):
-        return pa.struct(list(schema_of(annotation)))
+        return pa.struct(list(schema_of(typing.cast(Any, annotation))))
     return _SCALARS[annotation]
 
 
@@ -85,7 +88,7 @@ def _from_arrow(annotation: Any, value: Any) -> Any:
     if origin is dict:
         return json.loads(value)
     if dataclasses.is_dataclass(annotation):
-        return from_row(annotation, value)
+        return from_row(typing.cast("type[DataclassInstance]", annotation), value)
     return value
 
 

@@ -62,5 +62,5 @@ def check_kind(model: ModelSpec, kind: RequestKind) -> None:
     if kind not in kinds:
         raise UnsupportedRequest(
             f"model {model.name!r}: backend {model.backend.kind!r} cannot answer requests of kind {kind!r}, only "
-            f"{', '.join(sorted(kinds))}. Choose another variant of the dataset (llm-eval list datasets), or another backend."
+            f"{', '.join(sorted(kinds))}. Choose another variant of the dataset (llm-eval list datasets)."
         )

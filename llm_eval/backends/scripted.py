@@ -50,7 +50,12 @@ class Scripted:
         if request.kind == "generate":
             text = self.spec.replies[int(_unit_interval(f"{request.id} {attempt}") * len(self.spec.replies))]
             return Response(
-                request.id, attempt, text, shots=len(request.shots), input_tokens=length, output_tokens=len(text.split())
+                request.id,
+                attempt,
+                text,
+                shots=len(request.shots),
+                input_tokens=length,
+                output_tokens=len(text.split()),
             )
         likelihoods = tuple(
             Likelihood(-10 * _unit_interval(f"{request.id} {i}"), len(c.split()) or 1, len(c.encode()))

@@ -85,9 +85,7 @@ def metric(
     """Register the decorated function as metric `name`."""
 
     def add(function: Callable[..., Measure]) -> Callable[..., Measure]:
-        METRICS.add(
-            name, Metric(name, function, kinds, interval, unit, higher_is_better, corpus, no_answer, version)
-        )
+        METRICS.add(name, Metric(name, function, kinds, interval, unit, higher_is_better, corpus, no_answer, version))
         return function
 
     return add
