@@ -66,7 +66,7 @@ class Fields(Spec):
     input: str
     """The question's text."""
     targets: str | tuple[str, ...] = ()
-    """Right answers: one template, several, or one `{{ expression }}` yielding a list. Labels where there are choices."""
+    """Right answers: one template, several, or one `{{ expression }}` yielding a list. With choices: labels."""
     choices: str | tuple[str, ...] = ()
     """Choice texts: several templates, or one `{{ expression }}` that yields a list."""
     id: str | None = None

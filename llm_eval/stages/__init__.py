@@ -1,0 +1,105 @@
+"""The steps of a run, one file per verb. `run_stage` is what the command line, the worker and the pod all call."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from llm_eval import layout, storage, tables  # noqa: F401 - tables: pyarrow is paid for once, before any fork
+from llm_eval.catalog import parse
+from llm_eval.errors import InputError, StorageError, UnknownName
+from llm_eval.layout import WHOLE, Layout, Shard
+from llm_eval.settings import Settings
+from llm_eval.specs import RunSpec
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("fetch", "validate", "render", "infer", "score", "publish")
+"""In order; `plan` comes before, `report` after them."""
+
+Counts = dict[str, int | float]
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """What one stage did. `skipped`: its manifest was there already, and the counts are from then."""
+
+    stage: str
+    uri: str
+    skipped: bool
+    seconds: float
+    counts: Counts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage is a function of, apart from the files it reads."""
+
+    run: RunSpec
+    layout: Layout
+    settings: Settings
+    shard: Shard = WHOLE
+    force: bool = False
+
+
+class Stage(Protocol):
+    """A module of this package."""
+
+    def manifest(self, context: StageContext) -> str:
+        """Address of the file whose presence means that this stage is complete."""
+        ...
+
+    def run(self, context: StageContext) -> Counts:
+        """Do the work and return its counts. Everything but the manifest is written here."""
+        ...
+
+
+def load_run(run_uri: str) -> RunSpec:
+    """The run planned at `run_uri`. Raises InputError if there is none."""
+    address = layout.join(run_uri.removesuffix("/run.json"), "run.json")
+    if not storage.exists(address):
+        raise InputError(f"{address}: there is no such run. `llm-eval plan MODEL DATASET` makes one.")
+    return parse(RunSpec, storage.read_json(address), address)
+
+
+def run_stage(
+    stage: str, run_uri: str, settings: Settings, *, shard: Shard = WHOLE, force: bool = False
+) -> StageReport:
+    """Run one stage of a planned run, or find that it is done.
+
+    Done means that the stage's manifest is there: it is written last, so a killed stage is simply run again. `force`,
+    or the run's own `force` parameter, redoes a finished stage.
+    """
+    if stage not in STAGES:
+        raise UnknownName("stage", stage, STAGES)
+    run = load_run(run_uri)
+    root = layout.root_of(run_uri)
+    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force)
+    module = cast(Stage, importlib.import_module(f"{__name__}.{stage}"))
+    manifest = module.manifest(context)
+    if not context.force and (done := _finished(manifest)) is not None:
+        logger.info("%s: done before, see %s", stage, manifest)
+        return StageReport(stage, manifest, skipped=True, seconds=0.0, counts=done)
+    logger.info("%s: %s on %s, run %s", stage, run.model.name, run.dataset_reference, run.run_id)
+    started = time.monotonic()
+    counts = module.run(context)
+    seconds = round(time.monotonic() - started, 3)
+    storage.write_json(
+        manifest, {"stage": stage, "code_version": run.code_version, "seconds": seconds, "counts": counts}
+    )
+    logger.info("%s: %s in %.1f s", stage, ", ".join(f"{k} {v}" for k, v in counts.items()), seconds)
+    return StageReport(stage, manifest, skipped=False, seconds=seconds, counts=counts)
+
+
+def _finished(manifest: str) -> Counts | None:
+    if not storage.exists(manifest):
+        return None
+    try:
+        counts: Counts = storage.read_json(manifest)["counts"]
+        return counts
+    except (StorageError, KeyError, TypeError):
+        logger.warning("%s cannot be read: running the stage again", manifest)
+        return None

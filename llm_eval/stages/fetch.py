@@ -1,0 +1,38 @@
+"""fetch: rows of the planned source become samples, the few-shot split beside them."""
+
+from __future__ import annotations
+
+from llm_eval import layout, sampling, sources, storage, tables
+from llm_eval.errors import IncompleteStage
+from llm_eval.layout import Layout
+from llm_eval.records import Sample
+from llm_eval.stages import Counts, StageContext
+
+
+def manifest(context: StageContext) -> str:
+    return layout.join(context.layout.samples, "manifest.json")
+
+
+def run(context: StageContext) -> Counts:
+    dataset = context.run.dataset
+    rows = sources.read(dataset, context.run.source, context.settings)
+    samples = sampling.to_samples(dataset, rows.questions)
+    few_shot = sampling.to_samples(dataset, rows.few_shot)
+    tables.write(layout.join(context.layout.samples, "few_shot.parquet"), Sample, few_shot)
+    tables.write(layout.join(context.layout.samples, "samples.parquet"), Sample, samples)
+    return {"samples": len(samples), "subsets": len({s.subset for s in samples}), "few_shot": len(few_shot)}
+
+
+def read_samples(place: Layout) -> list[Sample]:
+    return _read(place, "samples.parquet")
+
+
+def read_few_shot(place: Layout) -> list[Sample]:
+    return _read(place, "few_shot.parquet")
+
+
+def _read(place: Layout, name: str) -> list[Sample]:
+    address = layout.join(place.samples, name)
+    if not storage.exists(address):
+        raise IncompleteStage(f"{address} is not there: run `llm-eval fetch {place.run_uri}` first")
+    return tables.read(address, Sample)

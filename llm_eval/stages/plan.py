@@ -1,0 +1,157 @@
+"""plan: a model, a dataset and parameters become `run.json`, which says all that the other stages need to know.
+
+Everything that can be refused without loading a model is refused here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import llm_eval
+from llm_eval import backends, checkpoints, expectations, extract, layout, metrics, sources, storage, templates
+from llm_eval.catalog import Catalog, parse, split_reference
+from llm_eval.errors import InvalidSpec
+from llm_eval.fingerprint import fingerprint
+from llm_eval.settings import Settings
+from llm_eval.specs import DatasetSpec, Fingerprints, ModelSpec, ResolvedSource, RunParams, RunSpec
+
+logger = logging.getLogger(__name__)
+
+# Part of a fingerprint: raise one when the stage would write other rows from the same input.
+SAMPLES_VERSION = 1
+REQUESTS_VERSION = 1
+SCORES_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants evaluated. `run_id` absent: made from the time and the content."""
+
+    model: str
+    dataset: str
+    params: RunParams = field(default_factory=RunParams)
+    suite: str | None = None
+    run_id: str | None = None
+    logical_date: str | None = None
+
+
+def plan(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> RunSpec:
+    """The run that `wish` asks for, written to its run.json. Raises InputError for anything that cannot work."""
+    run = resolve(catalog, settings, wish, now)
+    address = layout.join(layout.Layout(settings.root, run).run_uri, "run.json")
+    storage.write_json(address, run.model_dump(mode="json"))
+    logger.info("plan: %s", address)
+    return run
+
+
+def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> RunSpec:
+    """The run that `wish` asks for, nothing written."""
+    overrides = _by_kind(wish.params)
+    model = catalog.model(wish.model, overrides["model"])
+    dataset = catalog.dataset(wish.dataset, overrides["dataset"])
+    check_dataset(dataset, str(catalog.path("datasets", dataset.name)))
+    backends.check_kind(model, dataset.prompt.kind)
+    checkpoint = checkpoints.choose(model, wish.params.checkpoint, settings)
+    weights = backends.backend_of(model).identity(model, checkpoint, dataset.name, settings)
+    source = sources.resolve(dataset, settings)
+    prints = fingerprints(model, dataset, source, weights, wish.params)
+    return RunSpec(
+        run_id=wish.run_id or f"{now:%Y%m%dT%H%M%S}-{fingerprint(prints.scores, now.isoformat())[:6]}",
+        suite=wish.suite,
+        model=model,
+        checkpoint=checkpoint,
+        dataset=dataset,
+        variant=split_reference(wish.dataset)[1],
+        params=wish.params,
+        source=source,
+        weights=weights,
+        fingerprints=prints,
+        dataset_version=fingerprint(prints.samples, *_asked(dataset), *_scored(dataset))[:8],
+        logical_date=wish.logical_date,
+        planned_at=now.isoformat(timespec="seconds"),
+        code_version=llm_eval.__version__,
+    )
+
+
+def _by_kind(params: RunParams) -> dict[str, dict[str, object]]:
+    split: dict[str, dict[str, object]] = {"dataset": {}, "model": {}}
+    for key, value in params.overrides.items():
+        kind, _, rest = key.partition(".")
+        if kind not in split or not rest:
+            raise InvalidSpec(
+                f"override {key!r}: a key begins with 'dataset.' or 'model.', such as dataset.generation.max_tokens"
+            )
+        split[kind][rest] = value
+    return split
+
+
+def check_dataset(dataset: DatasetSpec, where: str) -> None:
+    """Raises InputError if a template does not compile or names an unknown metric, extractor, expectation or option."""
+    prompt, fields = dataset.prompt, dataset.fields
+    for source in (
+        prompt.template,
+        prompt.answer,
+        prompt.continuation,
+        prompt.header,
+        prompt.system or "",
+        fields.input,
+    ):
+        templates.check(source)
+    for call in dataset.metrics:
+        metric = metrics.get_metric(call.name, where)
+        metric.check_options(call.options, where)
+        if prompt.kind not in metric.kinds:
+            raise InvalidSpec(
+                f"{where}: metric {call.name!r} measures requests of kind {', '.join(sorted(metric.kinds))}, "
+                f"but the prompt's kind is {prompt.kind!r}"
+            )
+    extract.check_chain(dataset.extract, where)
+    expectations.check_names(dataset)
+
+
+def _asked(dataset: DatasetSpec) -> tuple[object, ...]:
+    """What decides the responses apart from samples and weights."""
+    return dataset.prompt.model_dump(mode="json"), dataset.generation.model_dump(mode="json")
+
+
+def _scored(dataset: DatasetSpec) -> tuple[object, ...]:
+    """What decides the scores apart from the responses: calls with their options and their code's version."""
+    return (
+        SCORES_VERSION,
+        [(c.name, c.options, extract.get_extractor(c.name).version) for c in dataset.extract],
+        [(c.name, c.options, metrics.get_metric(c.name).version) for c in dataset.metrics],
+    )
+
+
+def fingerprints(
+    model: ModelSpec, dataset: DatasetSpec, source: ResolvedSource, weights: str, params: RunParams
+) -> Fingerprints:
+    """The chain: each stage's identity covers the one before it and whatever else decides its rows.
+
+    Not in it: batch size, devices, shards, pools, names of models. Editing a metric changes only the last link.
+    """
+    chosen = dataset.sources[source.index]
+    samples = fingerprint(
+        SAMPLES_VERSION,
+        chosen.model_dump(mode="json", exclude={"path", "few_shot_path", "revision"}),
+        source.revision,
+        [file.sha256 for file in source.files],
+        (chosen.fields or dataset.fields).model_dump(mode="json"),
+        dataset.subsets,
+        dataset.samples_per_subset,
+    )
+    asked, generation = _asked(dataset)
+    requests = fingerprint(REQUESTS_VERSION, samples, asked, model.chat, params.limit)
+    # A likelihood does not depend on decoding options.
+    decoding = generation if dataset.prompt.kind == "generate" else None
+    responses = fingerprint(requests, model.backend.kind, weights, model.context_tokens, decoding)
+    return Fingerprints(
+        samples=samples, requests=requests, responses=responses, scores=fingerprint(responses, *_scored(dataset))
+    )
+
+
+def parse_params(values: dict[str, object], where: str) -> RunParams:
+    """Run parameters as the trigger form, REST or a command line gives them. Raises InvalidSpec."""
+    return parse(RunParams, values, where)
