@@ -47,9 +47,8 @@ def choose(model: ModelSpec, name: str | None, settings: Settings) -> Checkpoint
             raise UnknownName("checkpoint", name, [], hint=f"Model {model.name!r} has no `checkpoints` in its YAML.")
         return None
     if not found:
-        raise MissingWeights(
-            f"model {model.name!r}: no checkpoint matches {model.checkpoints.pattern!r} under {model.checkpoints.path!r}"
-        )
+        pattern = f"{model.checkpoints.path}/{model.checkpoints.pattern}"
+        raise MissingWeights(f"model {model.name!r}: no folder with a config.json matches {pattern!r}")
     if name is None:
         return found[-1]
     for checkpoint in found:

@@ -20,14 +20,14 @@ def listing(catalog: Catalog, kind: str, patterns: Sequence[str]) -> str:
         rows = [(m.name, m.backend.kind, "chat" if m.chat else "text", m.run_on, m.description) for m in models]
         return _table(("model", "backend", "prompts", "runs on", "description"), rows)
     suites = [catalog.suite(name) for name in catalog.names("suites", patterns)]
-    rows = [
-        (s.name, s.schedule or "by hand", ", ".join(s.models), ", ".join(s.datasets), s.description) for s in suites
-    ]
-    return _table(("suite", "schedule", "models", "datasets", "description"), rows)
+    return _table(
+        ("suite", "schedule", "models", "datasets", "description"),
+        [(s.name, s.schedule or "by hand", ", ".join(s.models), ", ".join(s.datasets), s.description) for s in suites],
+    )
 
 
 def _dataset_rows(catalog: Catalog, patterns: Sequence[str]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in catalog.names("datasets"):
         for reference in (name, *(f"{name}_{v}" for v in catalog.variants(name))):
             if all(p.lower() in reference for p in patterns):
