@@ -28,7 +28,7 @@ def slug(text: str, limit: int = 64) -> str:
     Whatever had to be changed is made up for by a hash suffix, so different texts keep different slugs.
     """
     safe = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in text).strip("-.")
-    if safe == text and len(safe) <= limit:
+    if safe and safe == text and len(safe) <= limit:
         return safe
     digest = sha256_hex(text.encode())[:8]
     return f"{safe[: limit - 9]}-{digest}" if safe else digest

@@ -63,7 +63,7 @@ def complete(
     if missing := [(r.id, a) for r in requests for a in attempts if (r.id, a) not in responses]:
         raise IncompleteStage(
             f"{len(missing)} of {len(requests) * len(attempts)} responses are missing under {place.responses}, "
-            f"the first for {missing[0][0]!r}. Run `llm-eval infer {place.run_uri}` for every shard; it asks only for these."
+            f"the first for {missing[0][0]!r}. Run `llm-eval infer {place.run_uri}` for every shard; it asks for these."
         )
     return [(r, responses[r.id, a]) for r in requests for a in attempts]
 

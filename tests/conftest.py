@@ -1,0 +1,30 @@
+"""Fixtures for everybody; nothing here imports a heavy package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.builders import House
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def benchmark_files() -> Path:
+    """The folder of real benchmark files; the test is skipped where there is none."""
+    folder = Path(os.environ.get("LLM_EVAL_DATASETS") or CHECKOUT.parent / "shared" / "datasets")
+    if not (folder / "mmlu").is_dir():
+        pytest.skip(f"real benchmark files are not at {folder}; LLM_EVAL_DATASETS names their folder")
+    return folder

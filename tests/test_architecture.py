@@ -1,0 +1,65 @@
+"""The house's rules that are not types: who may import whom, and what stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "great_expectations",
+    "datasets",
+    "kubernetes",
+    "openai",
+    "pandas",
+    "scipy",
+    "airflow",
+)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of every module that a file imports anywhere, for `llm_eval` the two top levels."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        found |= {".".join(n.split(".")[:2]) if n.startswith("llm_eval") else n.split(".")[0] for n in names}
+    return found
+
+
+def test_only_the_airflow_room_imports_airflow():
+    others = [p for p in (CHECKOUT / "llm_eval").rglob("*.py") if "airflow" not in p.relative_to(CHECKOUT).parts[1:-1]]
+
+    assert [str(p) for p in others if "airflow" in imported(p)] == []
+
+
+def test_dags_and_plugins_meet_the_library_only_through_its_airflow_room():
+    files = [*(CHECKOUT / "dags").rglob("*.py"), *(CHECKOUT / "plugins").rglob("*.py")]
+
+    assert files
+    for path in files:
+        assert imported(path) <= {"__future__", "airflow", "llm_eval.airflow"}, path
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list", "models"]])
+def test_the_command_line_imports_nothing_heavy(command):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['llm-eval', *{command!r}]\n"
+        "try:\n    runpy.run_module('llm_eval', run_name='__main__')\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from llm_eval import tables
+from llm_eval.errors import StorageError
+from llm_eval.records import Likelihood, Message, Request, Response, Result, Sample, SampleResult, Score, Shot
+
+FULL = [
+    Sample("s", "law", "q", None, ("B",), ("x", "y"), {"why": "because", "n": 3}),
+    Sample("s", "", None, (Message("user", "hi"), Message("assistant", "ho"))),
+    Request("r", "s", "choices", "head", (Shot("u", "a"),), "text", None, (" A", " B")),
+    Request("r", "s", "generate", messages=(Message("user", "你好"),)),
+    Response("r", 1, None, (Likelihood(-0.5, 2, 3),), 4, 5, 6, "scored", 0.25, None),
+    Score("s", "law", 0, "bleu", None, "failed", None, "lost", (1.0, 2.0)),
+]
+
+
+@pytest.mark.parametrize("record", FULL)
+def test_a_record_survives_parquet(tmp_path, record):
+    uri = str(tmp_path / "x.parquet")
+
+    tables.write(uri, type(record), [record])
+
+    assert tables.read(uri, type(record)) == [record]
+
+
+@pytest.mark.parametrize("record", [Sample, Request, Response, Score, Result, SampleResult])
+def test_schema_and_record_have_the_same_names(record):
+    assert tables.schema_of(record).names == [f.name for f in dataclasses.fields(record)]
+
+
+def test_no_rows_make_a_file_with_the_schema(tmp_path):
+    uri = str(tmp_path / "x.parquet")
+
+    tables.write(uri, Score, [])
+
+    assert tables.read_table(uri).schema.names == tables.schema_of(Score).names
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    uri = tmp_path / "x.parquet"
+    tables.write(str(uri), Score, [FULL[-1]])
+    uri.write_bytes(uri.read_bytes()[:-7])
+
+    with pytest.raises(StorageError, match=r"x\.parquet: not a readable Parquet file"):
+        tables.read(str(uri), Score)
+
+
+def test_missing_columns_are_named(tmp_path):
+    uri = str(tmp_path / "x.parquet")
+    tables.write(uri, Score, [FULL[-1]])
+
+    with pytest.raises(StorageError, match=r"columns missing: .*finish_reason"):
+        tables.read(uri, Response)
