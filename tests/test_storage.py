@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_an_object_store_holds_the_same_files():
     assert storage.files("memory://bucket/a", ".json") == ["memory://bucket/a/x.json"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
+def test_a_failed_flush_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
     uri = str(tmp_path / "x")
     storage.write_bytes(uri, b"old")
 
@@ -39,13 +40,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
     assert os.listdir(tmp_path) == ["x"]
 
 
-def test_a_really_full_disk_is_named():
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full on this system")
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real filesystem of one megabyte."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small filesystem can only be mounted by root")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
 
-    with pytest.raises(StorageError, match="--root or LLM_EVAL_ROOT"), storage._named("write", "/dev/full"):
-        with open("/dev/full", "wb", buffering=0) as device:
-            device.write(b"x")
+
+def test_a_disk_that_fills_is_named_and_loses_nothing(small_disk):
+    uri = str(small_disk / "x")
+    storage.write_bytes(uri, b"old")
+
+    with pytest.raises(StorageError, match=r"No space left on device.*--root or LLM_EVAL_ROOT"):
+        storage.write_bytes(uri, b"n" * 2_000_000)
+
+    assert storage.read_bytes(uri) == b"old"
+    assert os.listdir(small_disk) == ["x"]
 
 
 def test_a_root_below_a_file_is_refused_with_the_address(tmp_path):
