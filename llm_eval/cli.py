@@ -27,6 +27,7 @@ app = typer.Typer(
     "--limit 50 · llm-eval report",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -47,11 +48,14 @@ class _Globals:
 def _global_options(
     context: typer.Context,
     catalog: Annotated[
-        list[Path] | None, typer.Option(help="Catalog folder laid over include/catalog; may be given several times.")
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Catalog folder laid over include/catalog; may be given several times."),
     ] = None,
     root: Annotated[
         str | None,
-        typer.Option(help="Where everything is kept: a folder or any fsspec URI. Default: LLM_EVAL_ROOT, var/."),
+        typer.Option(
+            metavar="URI", help="Where everything is kept: a folder or any fsspec URI. Default: LLM_EVAL_ROOT, var/."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors on stderr.")] = False,
 ) -> None:
@@ -67,16 +71,22 @@ def _global_options(
     context.obj = _Globals(settings.with_root(root) if root else settings)
 
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A model of the catalog.")]
-DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="A dataset, or dataset_variant, such as ceval_ppl.")]
+ModelName = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model of the catalog.")]
+DatasetName = Annotated[
+    str, typer.Option("--dataset", "-d", metavar="DATASET", help="A dataset, or dataset_variant, such as ceval_ppl.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a catalog value: dataset.generation.max_tokens=64"),
 ]
-CheckpointName = Annotated[str | None, typer.Option(help="Name of a checkpoint; default: the newest.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Ask only so many samples, drawn evenly; default: all.")]
+CheckpointName = Annotated[str | None, typer.Option(metavar="NAME", help="Name of a checkpoint; default: the newest.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Ask only so many samples, drawn evenly; default: all.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Redo every stage, also those already done.")]
-Shards = Annotated[int | None, typer.Option(min=1, help="Slices of the infer stage; default: as the model says.")]
+Shards = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Slices of the infer stage; default: as the model says.")
+]
 
 
 @app.command()
