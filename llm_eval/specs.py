@@ -61,7 +61,11 @@ NamedCalls = Annotated[tuple[NamedCall, ...], BeforeValidator(_one_or_many)]
 
 
 class Fields(Spec):
-    """How a raw row becomes a sample: Jinja templates over the row's columns (plus `subset`, `subset_title`, `row`)."""
+    """How a raw row becomes a sample: Jinja templates over the row's columns.
+
+    Beside them: `subset`, `subset_title`, `row` (its place within the subset, from 0), and `columns`, the whole row, for
+    columns whose names are no identifiers: `{{ columns['Best Answer'] }}`. Values stand as they are; `| trim` strips.
+    """
 
     input: str
     """The question's text."""
@@ -89,6 +93,8 @@ class FilesSource(Spec):
     """Column name → a text file with one value a line, in the order of `path`'s rows."""
     header: tuple[str, ...] | None = None
     """Column names of a csv file that has no header row."""
+    subset_column: str | None = None
+    """Column that names each row's subset, where one file holds them all."""
     fields: Fields | None = None
 
 
@@ -103,6 +109,8 @@ class HuggingFaceSource(Spec):
     few_shot_split: str | None = None
     revision: str | None = None
     """A branch, tag or commit; resolved to a commit when the run is planned."""
+    subset_column: str | None = None
+    """Column that names each row's subset, where one configuration holds them all."""
     fields: Fields | None = None
 
 

@@ -21,7 +21,15 @@ def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     # No autoescape: prompts are text for a model, not HTML. Newlines stand as the author wrote them.
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    return ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_not_null
+    )
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("a value is null; if that is meant, say what to write instead, as in {{ x or '' }}")
+    return value
 
 
 @lru_cache(maxsize=4096)
@@ -70,9 +78,9 @@ def render_list(source: str, names: Mapping[str, Any]) -> tuple[str, ...]:
         return (render(source, names),)
     expression = _compiled_expression(match["expression"])
     try:
-        value = expression(**names)
+        value = expression(names)  # as a mapping: a column may be called `self`
         if isinstance(value, list | tuple):
-            return tuple(str(v) for v in value)
-        return (str(value),)  # StrictUndefined raises here, when it is looked at
+            return tuple(str(_not_null(v)) for v in value)
+        return (str(_not_null(value)),)  # StrictUndefined raises here, when it is looked at
     except Exception as error:
         raise _failed(source, names, error) from error
