@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -143,3 +144,19 @@ def test_a_terminated_shard_writes_what_it_holds(house, tmp_path):
     run_stage("infer", address, house.settings)
     asked = Counter(journal.read_text().split())
     assert sum(asked.values()) - len(asked) <= 1  # the one that was being answered
+
+
+@pytest.mark.slow
+def test_two_runs_of_the_same_pair_at_once_both_publish_the_same_rows(house, tmp_path):
+    house.model(backend={"kind": "scripted", "seconds_per_reply": 0.001})
+    house.jsonl("colours.jsonl", rows(PART_ROWS))
+    command = [sys.executable, "-m", "llm_eval", "-q", "--catalog", str(house.catalog_folder), "--root"]
+    command += [house.settings.root, "run", "-m", "canned", "-d", "colours", "--format", "json"]
+
+    runs = [subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    printed = [run.communicate(timeout=120)[0] for run in runs]
+
+    assert [run.returncode for run in runs] == [0, 0, 0]
+    tables = [[{k: row[k] for k in CELLS} for row in json.loads(text)] for text in printed]
+    assert tables[0] == tables[1] == tables[2]
+    assert len({r.run_id for r in results.summary(house.settings.root)}) == 3
