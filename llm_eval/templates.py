@@ -37,9 +37,11 @@ def _compiled(source: str) -> Any:
     from jinja2 import TemplateSyntaxError
 
     try:
-        return _environment().from_string(source)
+        template = _environment().from_string(source)
     except TemplateSyntaxError as error:
         raise InvalidSpec(f"template {source!r} is not valid Jinja: {error.message}") from error
+    template.globals = dict(template.globals)  # a ChainMap, copied on every rendering: a third of the time
+    return template
 
 
 @lru_cache(maxsize=4096)
