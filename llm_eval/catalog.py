@@ -141,12 +141,28 @@ class Catalog:
         where = str(self.path("datasets", name))
         variants = values.get("variants") or {}
         if variant is not None:
-            if variant not in variants:
-                raise UnknownName(f"variant of dataset {name!r}", variant, variants, hint=f"They stand in {where}.")
-            values = merge(values, variants[variant] or {})
             where += f" (variant {variant!r})"
+            for layer in _layers(name, variants, variant, where):
+                values = merge(values, layer)
         values = _overridden({k: v for k, v in values.items() if k != "variants"}, overrides)
         return parse(DatasetSpec, values, where)
+
+
+def _layers(dataset: str, variants: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    """What a variant lays over its dataset, lowest first: the variants it `extends`, then its own keys."""
+    layers: list[dict[str, Any]] = []
+    chain = [name]
+    while True:
+        if chain[-1] not in variants:
+            raise UnknownName(f"variant of dataset {dataset!r}", chain[-1], variants, hint=f"They stand in {where}.")
+        values = dict(variants[chain[-1]] or {})
+        below = values.pop("extends", None)
+        layers.insert(0, values)
+        if below is None:
+            return layers
+        if below in chain:
+            raise InvalidSpec(f"{where}: variants extend one another in a circle: {' → '.join([*chain, below])}")
+        chain.append(below)
 
 
 def _overridden(values: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -207,7 +207,7 @@ class DatasetSpec(Spec):
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Samples that may fail through no fault of the model before the run itself fails."""
     variants: dict[Name, dict[str, Any]] = {}
-    """Named overrides, merged key by key; null takes a key away."""
+    """Named overrides, merged key by key; null takes a key away; `extends` names another variant to start from."""
 
     @field_validator("subsets", mode="before")
     @classmethod

@@ -18,6 +18,34 @@ def test_a_variant_is_laid_over_key_by_key(house):
     assert house.catalog.dataset("colours_same").generation.max_tokens == 9
 
 
+def test_a_variant_may_start_from_another(house):
+    house.dataset(
+        variants={
+            "long": {"generation": {"max_tokens": 99}},
+            "demo": {"extends": "long", "samples_per_subset": 4},
+            "tiny": {"extends": "demo", "samples_per_subset": 1},
+        }
+    )
+
+    tiny = house.catalog.dataset("colours_tiny")
+
+    assert (tiny.generation.max_tokens, tiny.samples_per_subset) == (99, 1)
+
+
+def test_variants_that_extend_one_another_are_refused(house):
+    house.dataset(variants={"a": {"extends": "b"}, "b": {"extends": "a"}})
+
+    with pytest.raises(InvalidSpec, match="in a circle: a → b → a"):
+        house.catalog.dataset("colours_a")
+
+
+def test_a_variant_that_extends_nothing_known_is_refused(house):
+    house.dataset(variants={"a": {"extends": "gen"}})
+
+    with pytest.raises(UnknownName, match="'gen' is not known"):
+        house.catalog.dataset("colours_a")
+
+
 def test_null_takes_a_key_away():
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}) == {"a": {"c": 2}}
 
