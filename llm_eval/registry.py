@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, get_type_hints
 
-from llm_eval.errors import UnknownName
+from pydantic import TypeAdapter, ValidationError
+
+from llm_eval.errors import InvalidSpec, UnknownName
 
 T = TypeVar("T")
 
@@ -38,3 +41,24 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
+
+
+def check_options(what: str, function: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
+    """Raises InvalidSpec unless `options` fit the keyword-only parameters of `function`: known, complete, well typed.
+
+    `what` names the thing in messages ("metric 'bleu'"), `where` says who asked for it. Types are strict: a number that
+    YAML reads as text, such as 1e-6, is refused instead of failing after the model has answered.
+    """
+    known = {p.name: p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    listed = f"Options: {', '.join(known) or 'none'}."
+    if unknown := [name for name in options if name not in known]:
+        raise InvalidSpec(f"{where}: {what} has no option {unknown[0]!r}. {listed}")
+    if missing := [n for n, p in known.items() if p.default is p.empty and n not in options]:
+        raise InvalidSpec(f"{where}: {what} needs the option {missing[0]!r}. {listed}")
+    hints = get_type_hints(function, include_extras=True)
+    for name, value in options.items():
+        try:
+            TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            reasons = "; ".join(e["msg"] for e in error.errors())
+            raise InvalidSpec(f"{where}: {what}, option {name!r} is {value!r}. {reasons}.") from error

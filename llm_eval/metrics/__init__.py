@@ -10,17 +10,20 @@ A metric is one function in one file of this folder:
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from llm_eval.errors import InvalidSpec
-from llm_eval.records import RequestKind, Sample
-from llm_eval.registry import Registry
+from llm_eval.errors import RunFailed
+from llm_eval.records import RequestKind
+from llm_eval.registry import Registry, check_options
 
 Interval = Literal["wilson", "mean", "bootstrap"]
 Unit = Literal["fraction", "perplexity", "bits_per_byte"]
+
+
+class UnusableResponse(RunFailed):
+    """A response that cannot be measured through no fault of the model, such as a NaN log-probability: `failed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,14 @@ class Measure:
     """What a metric says of one response.
 
     `value` in the metric's unit. `statistics`: for corpus metrics, the numbers whose sums over samples `Metric.corpus`
-    turns into the corpus value; empty otherwise.
+    turns into the corpus value; empty otherwise. `answer`: what a metric that reads the response itself found there,
+    such as the label of the likeliest choice.
     """
 
     value: float
     statistics: tuple[float, ...] = ()
     explanation: str = ""
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,8 @@ class Metric:
     function: (answer: str, sample, **options) for kind generate; (response, sample, **options) for the other kinds.
     interval: wilson for values that are 0 or 1, mean for other averages, bootstrap for corpus metrics.
     corpus: from summed statistics to the value, None where the value is the mean over samples.
-    no_answer: what a response without an answer is worth; None where that cannot happen (likelihoods).
+    no_answer: (sample, **options): what a response without an answer is worth; None where that cannot happen
+    (likelihoods).
     version: raise it when the same input would get another value; it is part of the scores' fingerprint.
     """
 
@@ -54,17 +60,12 @@ class Metric:
     unit: Unit
     higher_is_better: bool
     corpus: Callable[[Sequence[float]], float] | None
-    no_answer: Callable[[Sample], Measure] | None
+    no_answer: Callable[..., Measure] | None
     version: int
 
     def check_options(self, options: Mapping[str, Any], where: str) -> None:
-        """Raises InvalidSpec for an option the function does not have."""
-        known = [p.name for p in inspect.signature(self.function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        for name in options:
-            if name not in known:
-                raise InvalidSpec(
-                    f"{where}: metric {self.name!r} has no option {name!r}. Options: {', '.join(known) or 'none'}."
-                )
+        """Raises InvalidSpec for options that do not fit the function; `where` says who asked for them."""
+        check_options(f"metric {self.name!r}", self.function, options, where)
 
 
 METRICS: Registry[Metric] = Registry("metric")
@@ -79,7 +80,7 @@ def metric(
     unit: Unit = "fraction",
     higher_is_better: bool = True,
     corpus: Callable[[Sequence[float]], float] | None = None,
-    no_answer: Callable[[Sample], Measure] | None = lambda _: Measure(0.0),
+    no_answer: Callable[..., Measure] | None = lambda _, **options: Measure(0.0),
     version: int = 1,
 ) -> Callable[[Callable[..., Measure]], Callable[..., Measure]]:
     """Register the decorated function as metric `name`."""

@@ -1,0 +1,127 @@
+"""From scores to published numbers: per subset, per group and for the whole data set, each with its counts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from llm_eval.errors import EmptyScores
+from llm_eval.metrics import Metric
+from llm_eval.records import Score, Status
+from llm_eval.specs import DatasetSpec
+from llm_eval.statistics import Estimate, bootstrap, macro, mean_estimate, wilson
+
+WHOLE = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One metric over one subset, group or the whole; samples = scored + no_answer + failed.
+
+    A sample of several attempts is `scored` if one attempt is, else `no_answer` if one is, else `failed`.
+    """
+
+    subset: str
+    aggregation: Literal["samples", "macro", "micro"]
+    headline: bool
+    estimate: Estimate
+    samples: int
+    scored: int
+    no_answer: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _SampleScore:
+    """One sample over its attempts: the mean value and the summed statistics of those that have any."""
+
+    status: Status
+    value: float
+    statistics: tuple[float, ...]
+
+
+def aggregate(scores: Sequence[Score], metric: Metric, dataset: DatasetSpec) -> list[Aggregate]:
+    """Rows of one metric: each subset that has scores, macro and micro of each group, then of `all`.
+
+    A data set without subsets has the one row `all`. Failed samples leave the means and stay in the counts; a subset or
+    group that has nothing else has no row, and `all` counts its failures. `headline` marks the row of `all` that the
+    data set declares. Limited runs: groups are made of the subsets there are. The order of `scores` does not matter.
+    Raises EmptyScores if nothing has a value.
+    """
+    by_subset = _samples(scores)
+    everything = [s for samples in by_subset.values() for s in samples]
+    if not _has_value(everything):
+        raise EmptyScores(
+            f"data set {dataset.name!r}, metric {metric.name!r}: none of {len(everything)} samples has a score, so "
+            "there is nothing to average. The explanations in scores.parquet say why."
+        )
+    if not dataset.subsets:
+        return [_row(WHOLE, "samples", True, everything, _estimate(everything, metric))]
+    order = [s for s in dataset.subsets if s in by_subset] + sorted(set(by_subset) - set(dataset.subsets))
+    estimates = {name: _estimate(by_subset[name], metric) for name in order if _has_value(by_subset[name])}
+    rows = [_row(name, "samples", False, by_subset[name], estimate) for name, estimate in estimates.items()]
+    for group, members in [*dataset.groups.items(), (WHOLE, tuple(order))]:
+        pooled = [s for name in members for s in by_subset.get(name, ())]
+        if _has_value(pooled):
+            marked = dataset.headline if group == WHOLE else None
+            over_subsets = macro([estimates[name] for name in members if name in estimates])
+            rows.append(_row(group, "macro", marked == "macro", pooled, over_subsets))
+            rows.append(_row(group, "micro", marked == "micro", pooled, _estimate(pooled, metric)))
+    return rows
+
+
+def _samples(scores: Iterable[Score]) -> dict[str, list[_SampleScore]]:
+    """Samples by subset, ordered by id: a bootstrap must not depend on the order in which shards were written."""
+    attempts: dict[tuple[str, str], list[Score]] = {}
+    for score in sorted(scores, key=lambda s: (s.subset, s.sample_id, s.attempt)):
+        attempts.setdefault((score.subset, score.sample_id), []).append(score)
+    found: dict[str, list[_SampleScore]] = {}
+    for (subset, _), of_sample in attempts.items():
+        found.setdefault(subset, []).append(_over_attempts(of_sample))
+    return found
+
+
+def _over_attempts(attempts: Sequence[Score]) -> _SampleScore:
+    valued = [a for a in attempts if a.value is not None]
+    if not valued:
+        return _SampleScore("failed", math.nan, ())
+    return _SampleScore(
+        "scored" if any(a.status == "scored" for a in valued) else "no_answer",
+        math.fsum(a.value for a in valued if a.value is not None) / len(valued),
+        tuple(map(math.fsum, zip(*(a.statistics for a in valued), strict=True))),
+    )
+
+
+def _has_value(samples: Iterable[_SampleScore]) -> bool:
+    return any(s.status != "failed" for s in samples)
+
+
+def _estimate(samples: Iterable[_SampleScore], metric: Metric) -> Estimate:
+    """The metric over those samples that did not fail.
+
+    Values that are all 0 or 1 get the Wilson interval whatever the metric, since Student's has no width where all are
+    equal; shares between them (the mean of several attempts) get Student's.
+    """
+    valued = [s for s in samples if s.status != "failed"]
+    if metric.corpus is not None:
+        return bootstrap([s.statistics for s in valued], metric.corpus)
+    values = [s.value for s in valued]
+    bounds = (0.0, 1.0) if metric.unit == "fraction" else None
+    if bounds and all(v in bounds for v in values):
+        return wilson(round(sum(values)), len(values))
+    return mean_estimate(values, bounds)
+
+
+def _row(
+    subset: str,
+    aggregation: Literal["samples", "macro", "micro"],
+    headline: bool,
+    samples: Sequence[_SampleScore],
+    estimate: Estimate,
+) -> Aggregate:
+    counts = Counter(s.status for s in samples)
+    numbers = (len(samples), counts["scored"], counts["no_answer"], counts["failed"])
+    return Aggregate(subset, aggregation, headline, estimate, *numbers)
