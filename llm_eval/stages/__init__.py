@@ -95,11 +95,12 @@ def run_stage(
 
 
 def _finished(manifest: str) -> Counts | None:
+    """Counts of a finished stage; None if it must run. One that left failures behind is run again: they may pass."""
     if not storage.exists(manifest):
         return None
     try:
         counts: Counts = storage.read_json(manifest)["counts"]
-        return counts
     except (StorageError, KeyError, TypeError):
         logger.warning("%s cannot be read: running the stage again", manifest)
         return None
+    return None if counts.get("failed") else counts
