@@ -1,0 +1,1 @@
+"""The engine's side of the house: evaluations as DAGs. The only package that imports `airflow`."""

@@ -1,0 +1,129 @@
+"""Runs a stage as a child process that cannot outlive its task.
+
+Weights are loaded in a process of their own: its memory is given back when the stage ends, it may use another
+interpreter (LLM_EVAL_PYTHON), and a crash in native code costs one try of one task.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from llm_eval import settings
+from llm_eval.layout import Shard
+from llm_eval.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TERMINATE_SECONDS = 3.0  # Airflow kills the task itself five seconds after it asked it to end
+TAIL_LINES = 40
+ERROR_PREFIX = "error: "  # as the command line begins its last message
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def stage_arguments(stage: str, run_uri: str, shard: str) -> list[str]:
+    """What follows `python -m llm_eval`; the worker's child and the pod run the same."""
+    parts = Shard.parse(shard)
+    return [stage, run_uri, "--shard", shard] if parts.count > 1 else [stage, run_uri]
+
+
+def stage_command(environment: Mapping[str, str], arguments: Sequence[str]) -> list[str]:
+    return [environment.get("LLM_EVAL_PYTHON") or sys.executable, "-m", "llm_eval", *arguments]
+
+
+def child_environment(environment: Mapping[str, str], place: Settings) -> dict[str, str]:
+    """The task's environment, with the root made absolute, this library importable and output unbuffered."""
+    path = [str(settings.HOME), *filter(None, [environment.get("PYTHONPATH")])]
+    fixed = {"LLM_EVAL_ROOT": place.root, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+    return {**environment, **fixed}
+
+
+class Ending(NamedTuple):
+    """How a child ended. `exit_code` is negative for a signal; `reason` is its own last word."""
+
+    exit_code: int
+    reason: str
+
+
+class Child:
+    """One child process, leader of a process group of its own."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            process_group=0,
+            # Nothing half-written is left: parts are written to a temporary name first.
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
+
+    def follow(self) -> Ending:
+        """Log the child's lines as they come, until it ends. Whatever interrupts this also ends the child."""
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        assert self._process.stdout is not None
+        try:
+            for line in self._process.stdout:
+                logger.info("%s", line.rstrip())
+                tail.append(line.rstrip())
+            exit_code = self._process.wait()
+        finally:
+            self.kill()
+        return Ending(exit_code, last_word(tail, exit_code))
+
+    def kill(self) -> None:
+        """Ask the child and whatever it started to end, then make them; nothing happens where they have ended."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            try:
+                self._process.wait(TERMINATE_SECONDS)
+            except subprocess.TimeoutExpired:
+                logger.warning("process %d did not end in %g s: killing it", self._process.pid, TERMINATE_SECONDS)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):  # nobody left; macOS says PermissionError
+            return
+
+
+def last_word(lines: Iterable[str], exit_code: int) -> str:
+    """Why a child failed: its message from `error: ` on, else its last line, and the signal that ended it."""
+    lines = [line for line in lines if line.strip()]
+    starts = [i for i, line in enumerate(lines) if line.startswith(ERROR_PREFIX)]
+    said = "\n".join(lines[starts[-1] :]).removeprefix(ERROR_PREFIX) if starts else (lines[-1] if lines else "")
+    if exit_code >= 0:
+        return said or f"exit code {exit_code}, and not a word"
+    name = signal.Signals(-exit_code).name
+    hint = " (out of memory?)" if -exit_code == signal.SIGKILL else ""
+    return f"the stage's process was ended by {name}{hint}. Its last line: {said or 'none'}"
+
+
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """For a child to call before it starts: the kernel sends it this signal when the present process dies, however.
+
+    None where there is no such thing.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
+
+    def ask_kernel() -> None:
+        prctl(PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return ask_kernel

@@ -1,0 +1,137 @@
+"""What we ask of a running Airflow over REST: un-pause, trigger, look, and read why something failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from llm_eval.errors import RunFailed
+
+APPEAR_SECONDS = 90.0  # a DAG file is parsed within seconds of the start; much longer means that it cannot be
+PAGE = 1000
+FINISHED = frozenset({"success", "failed"})
+BROKEN = frozenset({"failed", "upstream_failed", "up_for_retry"})
+
+
+@dataclass(frozen=True, slots=True)
+class DagRun:
+    dag_id: str
+    run_id: str
+    state: str
+    queued_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: str | None
+    ended_at: str | None
+
+
+class AirflowClient:
+    """Speaks to one API server, logged in."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        # trust_env: a proxy from the environment must not see what goes to this machine.
+        self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """The answer's JSON. Raises RunFailed that says what Airflow answered."""
+        try:
+            answer = self._http.request(method, path, json=body, params=query or None)
+        except httpx.HTTPError as error:
+            raise RunFailed(f"{method} {self._http.base_url}{path}: no answer from Airflow: {error}") from error
+        if answer.is_error:
+            raise RequestRefused(
+                answer.status_code, f"{method} {path}: Airflow answered {answer.status_code}: {answer.text[:500]}"
+            )
+        return answer.json() if answer.content else None
+
+    def import_pools(self, pools: Mapping[str, Mapping[str, Any]]) -> None:
+        """Create the pools that are not there; those that are keep their sizes, which an operator may have changed."""
+        there = {pool["name"] for pool in self.call("GET", "/api/v2/pools", limit=PAGE)["pools"]}
+        for name, pool in pools.items():
+            if name not in there:
+                self.call("POST", "/api/v2/pools", {"name": name, **pool})
+
+    def set_paused(self, dag_id: str, paused: bool) -> bool:
+        """Pause or un-pause a DAG, waiting until Airflow has seen its file; returns what it was before."""
+        limit = time.monotonic() + APPEAR_SECONDS
+        while True:
+            try:
+                before = bool(self.call("GET", f"/api/v2/dags/{dag_id}")["is_paused"])
+                break
+            except RequestRefused as error:
+                if error.status != httpx.codes.NOT_FOUND or time.monotonic() > limit:
+                    raise RunFailed(f"DAG {dag_id} did not appear. {self.import_errors() or error}") from error
+                time.sleep(0.3)
+        if before != paused:
+            self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+        return before
+
+    def import_errors(self) -> str:
+        """Import errors of DAG files, as Airflow shows them; "" if there are none."""
+        errors = self.call("GET", "/api/v2/importErrors", limit=PAGE)["import_errors"]
+        return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> DagRun:
+        body = {"logical_date": None, "conf": dict(conf or {})}
+        return _dag_run(self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body))
+
+    def runs(self, dag_ids: Collection[str]) -> list[DagRun]:
+        """The latest runs of these DAGs, newest first."""
+        body = {"dag_ids": sorted(dag_ids), "page_limit": PAGE, "order_by": "-run_after"}
+        return [_dag_run(run) for run in self.call("POST", "/api/v2/dags/~/dagRuns/list", body)["dag_runs"]]
+
+    def tasks(self, runs: Collection[DagRun]) -> list[Task]:
+        body = {
+            "dag_ids": sorted({r.dag_id for r in runs}),
+            "dag_run_ids": sorted({r.run_id for r in runs}),
+            "page_limit": PAGE,
+        }
+        found = self.call("POST", "/api/v2/dags/~/dagRuns/~/taskInstances/list", body)["task_instances"]
+        return [
+            Task(t["dag_id"], t["dag_run_id"], t["task_id"], t["map_index"], t["try_number"], t["state"], t["end_date"])
+            for t in found
+        ]
+
+    def last_words(self, task: Task) -> str:
+        """The last line of a task's log that is more than a fold mark: why it failed."""
+        place = f"/api/v2/dags/{task.dag_id}/dagRuns/{quote(task.run_id, safe='')}/taskInstances/{task.task_id}"
+        log = self.call("GET", f"{place}/logs/{task.try_number}", map_index=task.map_index)["content"]
+        lines = [line["event"] if isinstance(line, dict) else str(line) for line in log]
+        return next((line for line in reversed(lines) if line and not line.startswith("::")), "its log is empty")
+
+    def why_failed(self, run: DagRun) -> str:
+        """Which task of a run failed, and its own reason; the earliest one, as the others follow from it."""
+        failed = [t for t in self.tasks([run]) if t.run_id == run.run_id and t.state in BROKEN - {"upstream_failed"}]
+        if not failed:
+            return "no task of it failed: was it stopped by hand?"
+        first = min(failed, key=lambda t: t.ended_at or "")
+        name = first.task_id if first.map_index < 0 else f"{first.task_id}[{first.map_index}]"
+        return f"{name}: {self.last_words(first)}"
+
+
+class RequestRefused(RunFailed):
+    """Airflow answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _dag_run(run: Mapping[str, Any]) -> DagRun:
+    return DagRun(run["dag_id"], run["dag_run_id"], run["state"], run["queued_at"], run["start_date"], run["end_date"])

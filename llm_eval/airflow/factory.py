@@ -1,0 +1,113 @@
+"""From the catalog to DAGs: what the files in `dags/` call.
+
+One DAG per model and dataset that any suite asks for. Two suites that ask for the same pair share its DAG: it runs
+whenever either asks, carries both as tags, and its results count for the first of them by name (leaderboards look at
+pairs, so both show them).
+
+A mistake in a catalog file never takes another pair's DAG down, nor its own out of sight. A pair whose model or
+dataset is broken keeps its DAG; its runs fail in `plan`, which names the file and the field. All mistakes together are
+the import error of `dags/catalog_check.py`. A broken suite is left out: it cannot say which pairs it asks for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from airflow.sdk import DAG
+from croniter import croniter
+
+from llm_eval.airflow import ids
+from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
+from llm_eval.catalog import Catalog
+from llm_eval.errors import InvalidSpec, LlmEvalError
+from llm_eval.layout import WHOLE, Shard
+from llm_eval.settings import Settings
+from llm_eval.specs import ModelSpec, ScriptedBackend, SuiteSpec
+
+logger = logging.getLogger(__name__)
+
+
+def evaluation_dags(only: str | None = None, part: Shard = WHOLE, settings: Settings | None = None) -> dict[str, DAG]:
+    """DAGs by their ids. `only`: this one alone, as a worker asks that runs one task of it. `part`: the DAGs of one
+    slice, for catalogs too big for one file (see dags/evaluations.py); a DAG's slice depends on its id alone."""
+    catalog = _catalog(settings)
+    dags = {}
+    for pair, suites in pairs(catalog).items():
+        dag_id = ids.evaluation_dag_id(pair)
+        if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % part.count == part.index:
+            dags[dag_id] = build_evaluation_dag(Evaluation(_model(catalog, pair.model), pair.dataset, suites))
+    return dags
+
+
+def leaderboard_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:
+    dags = ((ids.leaderboard_dag_id(suite.name), suite) for suite in _suites(_catalog(settings)))
+    return {dag_id: build_leaderboard_dag(suite) for dag_id, suite in dags if only in (None, dag_id)}
+
+
+def pairs(catalog: Catalog) -> dict[ids.Pair, tuple[SuiteSpec, ...]]:
+    """Every pair that a suite asks for, with the suites that do, by name."""
+    asking: dict[ids.Pair, list[SuiteSpec]] = defaultdict(list)
+    for suite in _suites(catalog):
+        for model in suite.models:
+            for dataset in suite.datasets:
+                asking[ids.Pair(model, dataset)].append(suite)
+    return {pair: tuple(suites) for pair, suites in asking.items()}
+
+
+def check_catalog(settings: Settings | None = None) -> None:
+    """Raises InvalidSpec that lists every mistake in what the suites ask for: file, field, and what is allowed."""
+    catalog = _catalog(settings)
+    asked = pairs(catalog)
+    files: list[tuple[Callable[[str], object], Iterable[str]]] = [
+        (partial(_suite, catalog), catalog.names("suites")),
+        (catalog.model, sorted({pair.model for pair in asked})),
+        (catalog.dataset, sorted({pair.dataset for pair in asked})),
+    ]
+    if mistakes := [mistake for read, names in files for name in names if (mistake := _mistake(read, name))]:
+        raise InvalidSpec("\n".join(mistakes))
+
+
+def _mistake(read: Callable[[str], object], name: str) -> str | None:
+    try:
+        read(name)
+    except LlmEvalError as error:
+        return str(error)
+    return None
+
+
+def _catalog(settings: Settings | None) -> Catalog:
+    return Catalog((settings or Settings.from_environment(os.environ)).catalogs)
+
+
+def _suites(catalog: Catalog) -> list[SuiteSpec]:
+    suites = []
+    for name in catalog.names("suites"):
+        try:
+            suites.append(_suite(catalog, name))
+        except LlmEvalError as error:
+            logger.warning("suite left out: %s", error)
+    return suites
+
+
+def _suite(catalog: Catalog, name: str) -> SuiteSpec:
+    """The suite. Raises InvalidSpec also for a schedule that Airflow would find out about later, all DAGs at hand."""
+    suite = catalog.suite(name)
+    if suite.schedule is not None and not croniter.is_valid(suite.schedule):
+        raise InvalidSpec(
+            f"{catalog.path('suites', name)}: schedule: {suite.schedule!r} is no cron expression, such as '0 2 * * *'"
+        )
+    return suite
+
+
+def _model(catalog: Catalog, name: str) -> ModelSpec:
+    """The model, or, if its file is broken, one that is just enough for a DAG whose first task says so."""
+    try:
+        return catalog.model(name)
+    except LlmEvalError as error:
+        logger.warning("model %s: %s", name, error)
+        return ModelSpec(name=name, backend=ScriptedBackend(kind="scripted"), chat=False)

@@ -1,0 +1,46 @@
+"""Our errors in Airflow's words: bad input fails at once, all else is tried again, and the reason is the last line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from llm_eval.errors import InputError, LlmEvalError
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def in_airflow_words() -> Iterator[None]:
+    """Turns InputError into a failure without retries and every other error of ours into one with them."""
+    try:
+        yield
+    except LlmEvalError as error:
+        raise failure(error.exit_code, str(error)) from None
+
+
+def failure(exit_code: int, reason: str) -> AirflowException:
+    """What to raise for a stage that ended with this exit code: 2 means that no retry can mend it."""
+    return AirflowFailException(reason) if exit_code == InputError.exit_code else AirflowException(reason)
+
+
+def tell_reason(context: Mapping[str, Any]) -> None:
+    """Ends the task's log with the reason, where a reader looks first: Airflow logs a traceback before it."""
+    error = context.get("exception")
+    logger.error("%s", str(error) or type(error).__name__)
+
+
+RETRIES: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+    "on_failure_callback": tell_reason,
+    "on_retry_callback": tell_reason,
+}
+"""Arguments of every task."""

@@ -1,0 +1,103 @@
+"""The shape of the DAGs. Pure: from what the catalog says to DAG objects, nothing read, nothing written.
+
+plan → fetch → validate → render → infer × shards → score → publish  ⇒  leaderboard of every suite with the pair
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, AssetAlias, MultipleCronTriggerTimetable, chain
+
+from llm_eval.airflow import ids
+from llm_eval.airflow.failures import RETRIES
+from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
+from llm_eval.airflow.params import dag_params
+from llm_eval.specs import ModelSpec, SuiteSpec
+
+GPU_POOL = "gpu"
+RESULTS = AssetAlias(ids.RESULTS_ALIAS)
+LIGHT_BACKENDS = frozenset({"scripted", "replay"})
+"""Backends without weights: they answer in the task's own process."""
+MAX_ACTIVE_RUNS = 4  # of one DAG: a backfill over many checkpoints leaves room for others; GPUs are bound by their pool
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one DAG evaluates, and the suites that ask for it, in the order of their names."""
+
+    model: ModelSpec
+    dataset: str
+    suites: tuple[SuiteSpec, ...]
+
+    @property
+    def pair(self) -> ids.Pair:
+        return ids.Pair(self.model.name, self.dataset)
+
+
+def build_evaluation_dag(evaluation: Evaluation) -> DAG:
+    """`eval__{model}__{dataset}`: one run evaluates one checkpoint of the model on the dataset."""
+    pair, suites = evaluation.pair, evaluation.suites
+    with DAG(
+        ids.evaluation_dag_id(pair),
+        description=f"{pair.model} on {pair.dataset}",
+        schedule=schedule_of(suites),
+        catchup=False,
+        max_active_runs=MAX_ACTIVE_RUNS,
+        params=dag_params(),
+        tags={"llm-eval", f"model:{pair.model}", f"dataset:{pair.dataset}", *(f"suite:{s.name}" for s in suites)},
+        default_args=RETRIES,
+        doc_md=evaluation.model.description or None,
+    ) as dag:
+        plan = PlanOperator(task_id="plan", pair=pair, suite=suites[0].name if suites else None)
+        run_uri = plan.output[RUN_URI_KEY]
+        before = [StageOperator(task_id=s, stage=s, run_uri=run_uri) for s in ("fetch", "validate", "render")]
+        infer = _infer(evaluation.model, run_uri, plan.output)
+        score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
+        publish = StageOperator(task_id="publish", stage="publish", run_uri=run_uri, outlets=[RESULTS])
+        chain(plan, *before, infer, score, publish)
+    return dag
+
+
+def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
+    """The mapped task that answers: in a pod, in a child process, or, for light backends, in the task itself."""
+    needs_gpu = model.run_on == "kubernetes" or (model.resources.gpus > 0 and model.backend.kind not in LIGHT_BACKENDS)
+    common = {
+        "task_id": "infer",
+        "stage": "infer",
+        "run_uri": run_uri,
+        "map_index_template": "{{ task.shard }}",
+        **({"pool": GPU_POOL} if needs_gpu else {}),
+    }
+    if model.run_on == "kubernetes":
+        from llm_eval.airflow.pods import StagePodOperator  # 1.6 s: only where it is needed
+
+        needs = model.resources.model_dump(mode="json")
+        return StagePodOperator.partial(needs=needs, **common).expand(shard=shards)
+    own_process = model.backend.kind not in LIGHT_BACKENDS
+    return StageOperator.partial(own_process=own_process, **common).expand(shard=shards)
+
+
+def schedule_of(suites: Sequence[SuiteSpec]) -> Any:
+    """Every time that any of the suites asks for; None if none has a schedule. UTC."""
+    crons = list(dict.fromkeys(s.schedule for s in suites if s.schedule))
+    return MultipleCronTriggerTimetable(*crons, timezone="UTC") if crons else None
+
+
+def build_leaderboard_dag(suite: SuiteSpec) -> DAG:
+    """`leaderboard__{suite}`: rebuilt whenever results are published; several at once make one rebuild."""
+    with DAG(
+        ids.leaderboard_dag_id(suite.name),
+        description=suite.description or f"Leaderboard of {suite.name}",
+        schedule=[RESULTS],
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=1),
+        tags={"llm-eval", f"suite:{suite.name}", "leaderboard"},
+        default_args=RETRIES,
+    ) as dag:
+        ReportOperator(task_id="report", suite=suite.name)
+    return dag

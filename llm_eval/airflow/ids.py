@@ -1,0 +1,61 @@
+"""Names of DAGs, assets and runs. Pure: no Airflow.
+
+Catalog names hold no underscore and a dataset's variant is appended with one, so two underscores separate safely.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llm_eval.catalog import split_reference
+from llm_eval.fingerprint import slug
+
+SEPARATOR = "__"
+RESULTS_ALIAS = "llm-eval-results"
+"""Every published result is announced under this alias; leaderboards follow it."""
+
+
+class Pair(NamedTuple):
+    """A model and a dataset reference (`name` or `name_variant`)."""
+
+    model: str
+    dataset: str
+
+
+def evaluation_dag_id(pair: Pair) -> str:
+    return SEPARATOR.join(("eval", *pair))
+
+
+def leaderboard_dag_id(suite: str) -> str:
+    return SEPARATOR.join(("leaderboard", suite))
+
+
+def pair_of_dag(dag_id: str) -> Pair | None:
+    """The pair that an evaluation DAG is about; None for any other DAG."""
+    kind, *names = dag_id.split(SEPARATOR)
+    return Pair(*names) if kind == "eval" and len(names) == len(Pair._fields) else None
+
+
+def result_asset_name(pair: Pair) -> str:
+    return SEPARATOR.join(("result", *pair))
+
+
+def pair_of_asset(name: str) -> Pair | None:
+    """The pair whose result an asset stands for; None for any other asset."""
+    kind, *names = name.split(SEPARATOR)
+    return Pair(*names) if kind == "result" and len(names) == len(Pair._fields) else None
+
+
+def result_asset_uri(pair: Pair) -> str:
+    # An `x-` scheme keeps Airflow's providers from rewriting the address.
+    return f"x-llm-eval://results/{pair.model}/{pair.dataset}"
+
+
+def run_id_of(dag_run_id: str, pair: Pair) -> str:
+    """The evaluation run that a DAG run stands for: always the same one, so that a retried plan writes the same run.
+
+    The variant is part of it: results of all variants of a dataset lie in one folder, one file per run id, and two
+    DAGs on one schedule have equal DAG run ids.
+    """
+    variant = split_reference(pair.dataset)[1]
+    return slug(f"{dag_run_id}_{variant}" if variant else dag_run_id)

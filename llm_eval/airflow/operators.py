@@ -1,0 +1,140 @@
+"""The tasks of an evaluation: plan, and one class for every stage after it.
+
+A light stage runs in the task's own process, which Airflow has just forked for it; one that loads weights runs as a
+child process (child.py) or in a pod (pods.py). All of them call the same `run_stage`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias, BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from llm_eval.airflow import ids
+from llm_eval.airflow.child import Child, child_environment, stage_arguments, stage_command
+from llm_eval.airflow.failures import failure, in_airflow_words
+from llm_eval.airflow.params import run_params
+from llm_eval.catalog import Catalog
+from llm_eval.layout import WHOLE, Layout, Shard
+from llm_eval.settings import Settings
+
+RUN_URI_KEY = "run_uri"  # the XCom that plan leaves beside its return value
+
+
+class StageName:
+    """The stage as the name that the UI shows. A mapped task has no instance yet; infer is the only mapped stage."""
+
+    def __get__(self, operator: Any, owner: type) -> str:
+        return "Infer" if operator is None else str(operator.stage).title()
+
+
+class PlanOperator(BaseOperator):  # type: ignore[misc]
+    """Writes run.json from the catalog and the run's parameters.
+
+    Returns the shards of the infer stage, which is mapped over them; the run's address is the XCom `run_uri`.
+    """
+
+    custom_operator_name = "Plan"
+    template_fields = ("model", "dataset", "suite")
+    ui_color = "#e8eef9"
+
+    def __init__(self, *, pair: ids.Pair, suite: str | None, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.model, self.dataset = pair
+        self.suite = suite
+
+    def execute(self, context: Mapping[str, Any]) -> list[str]:
+        from llm_eval.stages.plan import Wish, plan
+
+        pair, dag_run = ids.Pair(self.model, self.dataset), context["dag_run"]
+        logical_date = context.get("logical_date")  # absent for runs started by REST, an asset or a partition
+        with in_airflow_words():
+            settings = Settings.from_environment(os.environ)
+            wish = Wish(
+                model=pair.model,
+                dataset=pair.dataset,
+                params=run_params(dag_run.conf, context["params"]),
+                suite=self.suite,
+                run_id=ids.run_id_of(dag_run.run_id, pair),
+                logical_date=logical_date.isoformat() if logical_date else None,
+            )
+            run = plan(Catalog(settings.catalogs), settings, wish, datetime.now(UTC))
+        context["ti"].xcom_push(key=RUN_URI_KEY, value=Layout(settings.root, run).run_uri)
+        return [str(Shard(index, run.shards)) for index in range(run.shards)]
+
+
+class StageOperator(BaseOperator):  # type: ignore[misc]
+    """Runs one stage of a planned run, or one shard of it.
+
+    `own_process`: as a child process, for what loads weights. Publish announces the result as an asset.
+    """
+
+    custom_operator_name = StageName()
+    template_fields = ("run_uri", "shard")
+    ui_color = "#eef6ee"
+    _child: Child | None = None
+
+    def __init__(
+        self, *, stage: str, run_uri: Any, shard: Any = str(WHOLE), own_process: bool = False, **keywords: Any
+    ) -> None:
+        super().__init__(**keywords)
+        self.stage, self.run_uri, self.shard, self.own_process = stage, run_uri, shard, own_process
+
+    def execute(self, context: Mapping[str, Any]) -> None:
+        settings = Settings.from_environment(os.environ)
+        if self.own_process:
+            self._run_child(settings)
+            return
+        from llm_eval.stages import run_stage
+
+        with in_airflow_words():
+            report = run_stage(self.stage, self.run_uri, settings, shard=Shard.parse(self.shard))
+        if self.stage == "publish":
+            announce(context, self.run_uri, report.counts)
+
+    def _run_child(self, settings: Settings) -> None:
+        arguments = stage_arguments(self.stage, self.run_uri, self.shard)
+        self._child = Child(stage_command(os.environ, arguments), child_environment(os.environ, settings))
+        ending = self._child.follow()
+        if ending.exit_code != 0:
+            raise failure(ending.exit_code, ending.reason)
+
+    def on_kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+
+def announce(context: Mapping[str, Any], run_uri: str, counts: Mapping[str, int | float]) -> None:
+    """Tell Airflow that the pair's result is new. The asset comes in through the alias alone: as an outlet of its own
+    it would get a second event for the same result."""
+    pair = ids.Pair(*run_uri.split("/")[-3:-1])
+    asset = Asset(name=ids.result_asset_name(pair), uri=ids.result_asset_uri(pair))
+    told = {key: counts[key] for key in ("value", "samples", "failed") if key in counts}
+    context["outlet_events"][AssetAlias(ids.RESULTS_ALIAS)].add(asset, extra={**told, RUN_URI_KEY: run_uri})
+
+
+class ReportOperator(BaseOperator):  # type: ignore[misc]
+    """Rebuilds one suite's leaderboard from everything published; skipped where only other suites' results are new."""
+
+    custom_operator_name = "Report"
+    template_fields = ("suite",)
+    ui_color = "#f9f2e0"
+
+    def __init__(self, *, suite: str, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.suite = suite
+
+    def execute(self, context: Mapping[str, Any]) -> None:
+        from llm_eval.stages.report import report
+
+        with in_airflow_words():
+            settings = Settings.from_environment(os.environ)
+            suite = Catalog(settings.catalogs).suite(self.suite)
+            new = {ids.pair_of_asset(asset.name) for asset in context.get("triggering_asset_events") or {}}
+            if new and not any(p and p.model in suite.models and p.dataset in suite.datasets for p in new):
+                raise AirflowSkipException(f"nothing new for suite {suite.name!r}")
+            report(settings, suite)

@@ -1,0 +1,39 @@
+"""The trigger form, made from `RunParams`: one source for the form, REST, the command line and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Param
+
+from llm_eval.catalog import parse
+from llm_eval.errors import InvalidSpec
+from llm_eval.specs import RunParams
+
+
+def dag_params() -> dict[str, Param]:
+    """One Airflow param per field of `RunParams`, with its default, title, description and limits."""
+    return {name: _param(schema) for name, schema in RunParams.model_json_schema()["properties"].items()}
+
+
+def _param(schema: Mapping[str, Any]) -> Param:
+    """The form draws a field from a single `type`, so `int | None` becomes type ["integer", "null"]."""
+    keywords = {k: v for k, v in schema.items() if k not in {"default", "anyOf", "description", "additionalProperties"}}
+    if "anyOf" in schema:
+        keywords["type"] = [choice["type"] for choice in schema["anyOf"]]
+        for choice in schema["anyOf"]:
+            keywords |= {k: v for k, v in choice.items() if k != "type"}
+    return Param(schema.get("default"), description=schema.get("description"), **keywords)
+
+
+def run_params(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> RunParams:
+    """What a DAG run was asked to do. Raises InvalidSpec for a key that is no parameter: Airflow itself takes any."""
+    if unknown := sorted(set(conf or {}) - set(RunParams.model_fields)):
+        raise InvalidSpec(
+            f"the run's configuration: unknown key{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}. "
+            f"Allowed: {', '.join(RunParams.model_fields)}. Values of the catalog go into `overrides`, "
+            'such as {"overrides": {"dataset.generation.max_tokens": 64}}.'
+        )
+    known = {name: params[name] for name in RunParams.model_fields if name in params}
+    return parse(RunParams, known, "the run's parameters")

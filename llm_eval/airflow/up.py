@@ -1,0 +1,52 @@
+"""`make up`: the whole platform on this machine, with its UI, until Ctrl-C. `python -m llm_eval.airflow.up`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from llm_eval import settings
+from llm_eval.airflow.stack import USER, Stack
+from llm_eval.errors import LlmEvalError
+
+PORT = 8080  # if it is free
+
+
+def airflow_home() -> Path:
+    """Where `make up` and `make demo` keep Airflow's database and logs: AIRFLOW_HOME, else var/airflow."""
+    return Path(os.environ.get("AIRFLOW_HOME") or settings.HOME / "var" / "airflow")
+
+
+def end_on_sigterm() -> None:
+    """Makes SIGTERM unwind like Ctrl-C does, so that the stack is stopped."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
+def main() -> int:
+    console = Console(highlight=False)
+    end_on_sigterm()
+    try:
+        with Stack(airflow_home(), port=PORT, triggerer=True, tell=console.print) as stack:
+            console.print(f"\n  Airflow      {stack.url}\n  user         {USER}\n  password     {stack.password}")
+            console.print(
+                f"  logs         {stack.home}\n\nDAGs are paused until you un-pause them. Ctrl-C stops everything."
+            )
+            while (ended := stack.first_ended()) is None:
+                time.sleep(1.0)
+            console.print(f"[red]Airflow's {ended} ended by itself.[/red]\n{stack.log_tail()}", markup=True)
+            return 1
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return 0
+    except LlmEvalError as error:
+        console.print(f"error: {error}", markup=False)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

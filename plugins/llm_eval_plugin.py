@@ -1,0 +1,29 @@
+"""Adds the leaderboards to Airflow's UI.
+
+Every Airflow process executes this file, each task's included, so it imports next to nothing: the pages load with their
+first visitor.
+"""
+
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+async def leaderboards(scope: Any, receive: Any, send: Any) -> None:
+    from llm_eval.airflow.web import app
+
+    await app(scope, receive, send)
+
+
+class LlmEvalPlugin(AirflowPlugin):
+    name = "llm_eval"
+    fastapi_apps = [{"app": leaderboards, "url_prefix": "/llm-eval", "name": "LLM leaderboards"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {
+            "name": "LLM leaderboards",
+            "href": "/llm-eval/",
+            "destination": "nav",
+            "url_route": "llm-leaderboards",
+            "nav_top_level": True,
+        }
+    ]

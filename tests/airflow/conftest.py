@@ -1,0 +1,74 @@
+"""A home of its own for Airflow, decided before anything imports it; and a small catalog to work with."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HOME = tempfile.mkdtemp(prefix="llm-eval-airflow-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+assert "airflow" not in sys.modules, "something imported airflow before its home was decided"
+os.environ.update(
+    AIRFLOW_HOME=HOME,
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
+    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+)
+
+import pytest  # noqa: E402
+import yaml  # noqa: E402
+
+from llm_eval.settings import Settings  # noqa: E402
+
+CANNED: dict[str, Any] = {"backend": {"kind": "scripted"}, "chat": False, "resources": {"shards": 2}}
+GONE: dict[str, Any] = {"backend": {"kind": "transformers", "path": "no/such-folder"}, "chat": False}
+TINY: dict[str, Any] = {
+    "sources": [{"kind": "files", "path": "tiny.jsonl"}],
+    "fields": {"input": "{{ question }}", "targets": "{{ answer }}"},
+    "prompt": {"kind": "generate", "template": "{{ input }}"},
+    "extract": ["whole_text"],
+    "metrics": ["exact_match"],
+}
+SUITE: dict[str, Any] = {"schedule": "0 2 * * *", "models": ["canned", "gone"], "datasets": ["tiny"]}
+ROWS = "".join(f'{{"question": "Question {i}?", "answer": "A"}}\n' for i in range(12))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A catalog laid over the checkout's, and a root, both of one test."""
+
+    catalog: Path
+    root: Path
+    canned = CANNED
+    suite = SUITE
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_environment(os.environ)
+
+    def write(self, kind: str, name: str, values: dict[str, Any] | str) -> Path:
+        path = self.catalog / kind / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(values if isinstance(values, str) else yaml.safe_dump({"name": name, **values}))
+        return path
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A suite `small`: the models `canned` (scripted, two shards) and `gone` (no weights) on the dataset `tiny`."""
+    made = Place(tmp_path / "catalog", tmp_path / "root")
+    made.write("models", "canned", CANNED)
+    made.write("models", "gone", GONE)
+    made.write("datasets", "tiny", TINY)
+    made.write("suites", "small", SUITE)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "tiny.jsonl").write_text(ROWS)
+    monkeypatch.setenv("LLM_EVAL_CATALOG", str(made.catalog))
+    monkeypatch.setenv("LLM_EVAL_ROOT", str(made.root))
+    return made

@@ -1,0 +1,114 @@
+from datetime import timedelta
+
+import pytest
+from airflow.serialization.serialized_objects import DagSerialization
+
+from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag, schedule_of
+from llm_eval.specs import ModelSpec, SuiteSpec
+
+STAGES = ["plan", "fetch", "validate", "render", "infer", "score", "publish"]
+
+
+def model(kind="scripted", **values):
+    path = {"path": "some/folder"} if kind == "transformers" else {}
+    return ModelSpec.model_validate({"name": "m", "backend": {"kind": kind, **path}, "chat": False, **values})
+
+
+def suite(name="nightly", schedule=None):
+    return SuiteSpec(name=name, schedule=schedule, models=("m",), datasets=("d",))
+
+
+def dag_of(model, *suites):
+    return build_evaluation_dag(Evaluation(model, "d", suites))
+
+
+def test_the_stages_follow_one_another():
+    dag = dag_of(model())
+
+    assert [task.task_id for task in dag.topological_sort()] == STAGES
+    assert [len(dag.get_task(stage).upstream_task_ids) > 0 for stage in STAGES] == [False] + [True] * 6
+
+
+def test_the_ui_names_each_task_by_its_stage():
+    assert [dag_of(model()).get_task(stage).operator_name for stage in STAGES] == [s.title() for s in STAGES]
+
+
+def test_infer_is_mapped_over_shards():
+    infer = dag_of(model()).get_task("infer")
+
+    assert infer.is_mapped
+    assert list(infer.iter_mapped_dependencies()) == [dag_of(model()).get_task("plan")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "pool"),
+    [
+        (model("transformers", resources={"gpus": 1}), "gpu"),
+        (model("transformers"), "default_pool"),
+        (model("scripted", resources={"gpus": 1}), "default_pool"),
+        (model("transformers", run_on="kubernetes", resources={"image": "i"}), "gpu"),
+    ],
+)
+def test_models_that_need_a_gpu_or_a_pod_wait_in_the_gpu_pool(answers, pool):
+    dag = dag_of(answers)
+
+    assert dag.get_task("infer").pool == pool
+    assert dag.get_task("score").pool == "default_pool"
+
+
+@pytest.mark.parametrize(("kind", "own_process"), [("transformers", True), ("scripted", False)])
+def test_only_what_loads_weights_gets_a_process_of_its_own(kind, own_process):
+    infer = dag_of(model(kind)).get_task("infer")
+
+    assert infer.partial_kwargs["own_process"] is own_process
+
+
+def test_a_model_on_kubernetes_runs_only_infer_in_a_pod():
+    dag = dag_of(model("transformers", run_on="kubernetes", resources={"image": "i"}))
+
+    assert dag.get_task("infer").operator_class.__name__ == "StagePodOperator"
+    assert type(dag.get_task("score")).__name__ == "StageOperator"
+
+
+def test_every_task_is_tried_three_times_with_growing_pauses():
+    tasks = dag_of(model()).tasks
+
+    assert {(t.retries, t.retry_delay, t.retry_exponential_backoff) for t in tasks} == {(2, timedelta(seconds=5), 2.0)}
+
+
+def test_a_dag_that_several_suites_ask_for_carries_all_their_names():
+    assert {"suite:a", "suite:b", "model:m", "dataset:d"} <= dag_of(model(), suite("a"), suite("b")).tags
+
+
+def test_it_runs_whenever_any_of_its_suites_asks_but_once_for_the_same_time():
+    schedule = schedule_of([suite("a", "0 2 * * *"), suite("b"), suite("c", "0 2 * * *"), suite("d", "@weekly")])
+
+    assert [timetable.expression for timetable in schedule.timetables] == ["0 2 * * *", "0 0 * * 0"]
+
+
+def test_without_a_schedule_it_runs_only_by_hand():
+    assert dag_of(model(), suite()).schedule is None
+
+
+@pytest.mark.parametrize(
+    "dag",
+    [
+        dag_of(model(), suite(schedule="0 2 * * *")),
+        dag_of(model("transformers", run_on="kubernetes", resources={"image": "i", "gpus": 2}), suite()),
+        build_leaderboard_dag(suite()),
+    ],
+    ids=["scripted", "kubernetes", "leaderboard"],
+)
+def test_a_dag_survives_storing_in_airflows_database(dag):
+    stored = DagSerialization.serialize_dag(dag)
+
+    restored = DagSerialization.deserialize_dag(stored)
+
+    assert restored.task_ids == dag.task_ids
+    assert [t.operator_name for t in restored.tasks] == [t.operator_name for t in dag.tasks]
+
+
+def test_publish_announces_what_the_leaderboard_follows():
+    (announced,) = dag_of(model()).get_task("publish").outlets
+
+    assert build_leaderboard_dag(suite()).timetable.asset_condition.objects == (announced,)

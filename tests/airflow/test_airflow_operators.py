@@ -1,0 +1,156 @@
+import logging
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from llm_eval.airflow.failures import in_airflow_words, tell_reason
+from llm_eval.airflow.ids import RESULTS_ALIAS, Pair
+from llm_eval.airflow.operators import PlanOperator, ReportOperator, StageOperator
+from llm_eval.errors import BackendLost, MissingWeights
+from llm_eval.specs import RunParams
+from llm_eval.stages import STAGES, load_run
+
+CANNED = Pair("canned", "tiny")
+
+
+class Context(dict):
+    """As much of Airflow's context as the operators look at; remembers what they leave."""
+
+    def __init__(self, **conf):
+        self.xcoms, self.events = {}, []
+        alias = SimpleNamespace(add=lambda asset, extra: self.events.append((asset, extra)))
+        super().__init__(
+            params={**RunParams().model_dump(), **conf},
+            dag_run=SimpleNamespace(run_id="manual__2026-01-01T00:00:00+00:00", conf=conf),
+            logical_date=datetime(2026, 1, 1, tzinfo=UTC),
+            ti=SimpleNamespace(xcom_push=lambda key, value: self.xcoms.update({key: value})),
+            outlet_events={AssetAlias(RESULTS_ALIAS): alias},
+        )
+
+
+def plan(pair=CANNED, **conf):
+    context = Context(**conf)
+    shards = PlanOperator(task_id="plan", pair=pair, suite="small").execute(context)
+    return shards, context.xcoms["run_uri"]
+
+
+def run(stage, run_uri, shard="0/1", context=None, **options):
+    StageOperator(task_id=stage, stage=stage, run_uri=run_uri, shard=shard, **options).execute(context or Context())
+
+
+def test_plan_leaves_the_runs_address_and_its_shards(place):
+    shards, run_uri = plan(limit=3)
+
+    assert shards == ["0/2", "1/2"]
+    planned = load_run(run_uri)
+    assert run_uri == f"{place.root}/runs/canned/tiny/{planned.run_id}"
+    assert (planned.suite, planned.params.limit) == ("small", 3)
+    assert planned.logical_date == "2026-01-01T00:00:00+00:00"
+
+
+def test_a_plan_that_is_tried_again_plans_the_same_run(place):
+    assert plan() == plan()
+
+
+def test_a_run_without_a_logical_date_can_be_planned(place):
+    context = Context()
+    del context["logical_date"]
+
+    PlanOperator(task_id="plan", pair=CANNED, suite=None).execute(context)
+
+    assert load_run(context.xcoms["run_uri"]).logical_date is None
+
+
+def test_an_unknown_key_of_the_configuration_fails_the_run_at_once(place):
+    with pytest.raises(AirflowFailException, match=r"'limits'.*Allowed: checkpoint, limit"):
+        plan(limits=3)
+
+
+def test_a_model_without_weights_fails_the_run_at_once_with_the_places_looked_at(place):
+    with pytest.raises(AirflowFailException, match="no/such-folder"):
+        plan(Pair("gone", "tiny"))
+
+
+@pytest.mark.slow
+def test_the_stages_publish_a_result_and_announce_it(place):
+    shards, run_uri = plan()
+    context = Context()
+
+    for stage in STAGES:
+        for shard in shards if stage == "infer" else ["0/1"]:
+            run(stage, run_uri, shard, context)
+
+    ((asset, extra),) = context.events
+    assert (asset.name, asset.uri) == ("result__canned__tiny", "x-llm-eval://results/canned/tiny")
+    assert (extra["samples"], extra["failed"], extra["run_uri"]) == (12, 0, run_uri)
+    assert 0 <= extra["value"] <= 1
+
+
+def test_a_stage_in_a_process_of_its_own_gives_its_exit_code_and_reason(place):
+    with pytest.raises(AirflowFailException, match="there is no such run"):
+        run("infer", f"{place.root}/runs/canned/tiny/never-planned", own_process=True)
+
+
+@pytest.mark.slow
+def test_a_lost_backend_is_tried_again_and_loses_no_answer(place, tmp_path):
+    journal = tmp_path / "asked.txt"
+    lost = {**place.canned, "backend": {"kind": "scripted", "lost_after": 5, "journal": str(journal)}}
+    place.write("models", "canned", {**lost, "resources": {"shards": 1}})
+    _, run_uri = plan()
+    for stage in ("fetch", "validate", "render"):
+        run(stage, run_uri)
+
+    for _ in range(2):
+        with pytest.raises(AirflowException, match="went away") as failure:
+            run("infer", run_uri)
+        assert not isinstance(failure.value, AirflowFailException)
+    run("infer", run_uri)
+
+    asked = journal.read_text().split()
+    assert len(asked) == len(set(asked)) == 12
+
+
+def test_our_errors_leave_no_chain_behind_them():
+    with pytest.raises(AirflowFailException, match=r"^no weights$") as failure, in_airflow_words():
+        raise MissingWeights("no weights")
+    assert failure.value.__suppress_context__
+
+    with pytest.raises(AirflowException, match=r"^gone$"), in_airflow_words():
+        raise BackendLost("gone")
+
+
+def test_other_errors_pass_as_they_are():
+    with pytest.raises(KeyError), in_airflow_words():
+        raise KeyError("a bug")
+
+
+def test_the_reason_ends_the_log(caplog):
+    tell_reason({"exception": AirflowFailException("model 'm': no weights")})
+
+    assert caplog.record_tuples[-1][1:] == (logging.ERROR, "model 'm': no weights")
+
+
+def event(name):
+    return {Asset(name): []}
+
+
+def test_the_report_is_skipped_when_other_suites_results_are_new(place):
+    report = ReportOperator(task_id="report", suite="small")
+
+    with pytest.raises(AirflowSkipException, match="small"):
+        report.execute({"triggering_asset_events": event("result__other__tiny")})
+
+
+@pytest.mark.slow
+def test_the_report_writes_the_leaderboard_of_what_is_new(place):
+    shards, run_uri = plan()
+    for stage in STAGES:
+        for shard in shards if stage == "infer" else ["0/1"]:
+            run(stage, run_uri, shard)
+
+    ReportOperator(task_id="report", suite="small").execute({"triggering_asset_events": event("result__canned__tiny")})
+
+    assert (place.root / "leaderboards" / "small" / "leaderboard.html").exists()
