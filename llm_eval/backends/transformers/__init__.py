@@ -1,0 +1,65 @@
+"""Models that the `transformers` library loads, from a folder or the hub, on this machine.
+
+This file stays light: torch and transformers are imported by `open`, in the files beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self, cast
+
+from llm_eval.backends import weights
+from llm_eval.fingerprint import fingerprint
+from llm_eval.records import Request, RequestKind, Response
+from llm_eval.settings import Settings
+from llm_eval.specs import Checkpoint, Generation, ModelSpec, TransformersBackend
+
+if TYPE_CHECKING:
+    from llm_eval.backends.transformers.answering import Answerer
+
+
+class TransformersModel:
+    """One loaded model."""
+
+    kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate", "choices", "perplexity"})
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer: Answerer | None = answerer
+
+    @classmethod
+    def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
+        """Weights, tokenizer and whatever else changes answers; not batch size or devices. Raises MissingWeights."""
+        spec = cast(TransformersBackend, model.backend)
+        found = weights.places(model, checkpoint, settings)
+        return fingerprint(
+            weights.identity(found.model),
+            weights.identity(found.tokenizer),
+            spec.dtype,
+            spec.trust_remote_code,
+            model.context_tokens,  # decides how many examples fit
+        )
+
+    @classmethod
+    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
+        """Load the weights onto their device.
+
+        Raises MissingWeights, InvalidData for files that do not load, InputError for a device that is not there or a
+        chat model without a chat template, BackendLost if the hub went away.
+        """
+        from llm_eval.backends.transformers.answering import Answerer
+        from llm_eval.backends.transformers.loading import load
+
+        spec = cast(TransformersBackend, model.backend)
+        return cls(Answerer(load(model, checkpoint, settings), spec.batch_size))
+
+    def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
+        """Answers batch by batch, in order of length. A batch's wall time is shared evenly by its responses."""
+        if self._answerer is None:
+            raise ValueError("this model was closed")
+        return self._answerer.answer(requests, generation)
+
+    def close(self) -> None:
+        """Give the memory back; a second call does nothing."""
+        if self._answerer is not None:
+            self._answerer.release()
+            self._answerer = None
