@@ -84,7 +84,11 @@ def _load(path: str, config: str | None, split: str, folder: Path | None, revisi
         if folder is not None:
             # Streamed: a copy in the library's cache would outlive a changed file.
             return list(datasets.load_dataset(str(folder), name=config, split=split, streaming=True))
-        return list(datasets.load_dataset(path, name=config, split=split, revision=revision))
+        rows = datasets.load_dataset(path, name=config, split=split, revision=revision)
+        # With the hub away, the library takes the newest copy in its cache, whatever its commit.
+        if stale := [f["filename"] for f in rows.cache_files if revision not in Path(f["filename"]).parts]:
+            raise ConnectionError(f"commit {revision} is not in the cache, only {stale[0]}")
+        return list(rows)
     except (datasets.exceptions.DatasetsError, ValueError, RuntimeError, FileNotFoundError) as error:
         hint = (
             " Name a copy that is data only, or try revision: refs/convert/parquet." if "script" in str(error) else ""

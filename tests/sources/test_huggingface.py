@@ -1,5 +1,6 @@
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pytest
 import yaml
 
 from llm_eval import sampling, sources
-from llm_eval.errors import InvalidData, MissingSource
+from llm_eval.errors import InvalidData, MissingSource, StorageError
+from llm_eval.specs import ResolvedSource
 from tests.builders import rows
 
 HUB = {"kind": "huggingface", "path": "owner/colours", "split": "test", "few_shot_split": "dev"}
@@ -192,6 +194,39 @@ def test_a_hub_that_cannot_be_reached_is_said_so(house, monkeypatch):
 
     with pytest.raises(MissingSource, match=r"huggingface owner/colours: .*the hub cannot be reached.*hf download"):
         resolve(house)
+
+
+@pytest.fixture
+def cached_commit(house, monkeypatch):
+    """A hub that is away, and a copy of one commit of its dataset in the cache of the `datasets` library."""
+    import datasets
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(house.folder / "cache"))
+    commit = "a" * 40
+    parquet(house.folder / "colours" / "data" / "test-00000-of-00001.parquet", rows(4))
+    copy = datasets.load_dataset(str(house.folder / "colours"), split="test")
+    cached = house.folder / "cache" / "owner___colours" / "default" / "0.0.0" / commit
+    cached.parent.mkdir(parents=True)
+    Path(copy.cache_files[0]["filename"]).parent.rename(cached)
+    house.dataset(sources=[{**HUB, "few_shot_split": None}])
+    return commit
+
+
+def test_with_the_hub_away_a_planned_run_reads_its_commit_from_the_cache(house, cached_commit):
+    pinned = ResolvedSource(index=0, revision=cached_commit)
+
+    raw = sources.read(house.catalog.dataset("colours"), pinned, house.settings)
+
+    assert [row for _, row in raw.questions] == rows(4)
+
+
+def test_with_the_hub_away_another_commit_in_the_cache_is_not_taken_instead(house, cached_commit):
+    pinned = ResolvedSource(index=0, revision="b" * 40)
+
+    with pytest.raises(StorageError, match=r"the hub went away .*commit b+ is not in the cache, only .*/a{40}/"):
+        sources.read(house.catalog.dataset("colours"), pinned, house.settings)
 
 
 def test_a_name_that_is_neither_a_folder_nor_a_hub_id_is_said_so(house):
