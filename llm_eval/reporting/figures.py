@@ -1,0 +1,35 @@
+"""How numbers are written: fractions as 0-100 with two decimals, other units as they are."""
+
+from __future__ import annotations
+
+import math
+
+from llm_eval.records import Result
+
+_DECIMALS = {"bits_per_byte": 4}
+
+
+def scaled(value: float, unit: str) -> float:
+    """`value` as reports show it: a fraction times 100."""
+    return value * 100 if unit == "fraction" else value
+
+
+def written(value: float, unit: str) -> str:
+    return f"{scaled(value, unit):.{_DECIMALS.get(unit, 2)}f}"
+
+
+def half_width(result: Result) -> str:
+    """Half of the 95% interval, such as "±0.8"; "" where the interval is not finite."""
+    width = scaled(result.ci_high - result.ci_low, result.unit) / 2
+    return f"±{width:.{_DECIMALS.get(result.unit, 1)}f}" if math.isfinite(width) else ""
+
+
+def interval(result: Result) -> str:
+    """The 95% interval, such as "45.51–47.16"; "" where it is not finite."""
+    if not math.isfinite(result.ci_high - result.ci_low):
+        return ""
+    return f"{written(result.ci_low, result.unit)}–{written(result.ci_high, result.unit)}"
+
+
+def value_with_half_width(result: Result) -> str:
+    return f"{written(result.value, result.unit)} {half_width(result)}".rstrip()
