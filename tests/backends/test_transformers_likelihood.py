@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-CONTINUATIONS = (" A", " the whale", " Paris and Tokyo", "鲸鱼")
+CONTINUATIONS = (" A", " B", " C", " D", " the whale", " Paris and Tokyo", "鲸鱼")
 MODELS = ["llama", "llama-bos", "gpt2"]
 
 
