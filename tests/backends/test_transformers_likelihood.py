@@ -74,8 +74,8 @@ def test_choices_do_not_depend_on_the_batch(ask, questions, name):
     reversed_by_threes = logprobs(ask(name, questions[::-1], batch_size=3))
     assert largest_difference(alone, together) <= 1e-4
     assert largest_difference(alone, reversed_by_threes) <= 1e-4
-    chosen = {max(range(4), key=values.__getitem__) for values in alone.values()}
-    assert len(chosen) > 1, "predictions must vary to prove anything"
+    orders = {tuple(sorted(range(len(CONTINUATIONS)), key=values.__getitem__)) for values in alone.values()}
+    assert len(orders) > 2, "which choice is likelier must vary to prove anything"
 
 
 # OpenCompass scored the first token of every shorter text of a left-padded batch given a pad: at batch 8, 17 of 80
