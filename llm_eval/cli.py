@@ -235,9 +235,8 @@ def preview(
     model: Annotated[str, typer.Argument(help="A model of the catalog.")],
     dataset: Annotated[str, typer.Argument(help="A dataset, or dataset_variant.")],
     count: Annotated[int, typer.Option(min=0, help="How many samples, drawn evenly; 0: all of them.")] = 3,
-    format: Annotated[
-        str, typer.Option("--format", "-f", help="text, or jsonl to answer the prompts elsewhere.")
-    ] = "text",
+    raw: Annotated[bool, typer.Option("--raw", help="As the model reads it: its chat template applied.")] = False,
+    format: Annotated[str, typer.Option("--format", "-f", help="text, or jsonl to answer the prompts.")] = "text",
 ) -> None:
     """Show the prompts that a model would get, with the expected answers. Loads no model, writes nothing."""
     from llm_eval.preview import as_json, as_text, previews
@@ -245,7 +244,7 @@ def preview(
     shown = {"text": as_text, "jsonl": as_json}.get(format)
     if shown is None:
         raise InputError(f"--format {format!r} is not known here: text or jsonl")
-    for item in previews(context.obj.catalog, context.obj.settings, model, dataset, count or None):
+    for item in previews(context.obj.catalog, context.obj.settings, model, dataset, count or None, raw):
         print(shown(item))
 
 

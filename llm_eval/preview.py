@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from llm_eval import prompts, sampling, sources
-from llm_eval.backends import check_kind
+from llm_eval import checkpoints, prompts, sampling, sources
+from llm_eval.backends import backend_of, check_kind
 from llm_eval.catalog import Catalog
 from llm_eval.records import Message, Request, Sample
 from llm_eval.settings import Settings
@@ -17,7 +17,7 @@ from llm_eval.stages.render import limited, render_requests
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One prompt with all its shots. `text` for text models, `messages` for chat models."""
+    """One prompt with all its shots. `text` for text models (and raw prompts), `messages` for chat models."""
 
     sample: Sample
     request: Request
@@ -26,9 +26,11 @@ class Preview:
 
 
 def previews(
-    catalog: Catalog, settings: Settings, model_name: str, reference: str, count: int | None
+    catalog: Catalog, settings: Settings, model_name: str, reference: str, count: int | None, raw: bool = False
 ) -> Iterator[Preview]:
     """Prompts of `count` samples drawn evenly from the dataset; of all of them, in order, if count is None.
+
+    `raw`: conversations as the model reads them, its tokenizer's chat template applied.
 
     Raises InputError for whatever `plan` would refuse, but for the model's weights: a prompt can be looked at before
     they are there.
@@ -41,6 +43,12 @@ def previews(
     pool = sampling.to_samples(dataset, rows.few_shot)
     for sample, request in zip(samples, render_requests(dataset, model.chat, samples, pool), strict=True):
         shots = len(request.shots)
+        if raw:
+            checkpoint = checkpoints.choose(model, None, settings)
+            text = backend_of(model).raw_prompt(model, checkpoint, settings, request)
+            if text is not None:
+                yield Preview(sample, request, text, ())
+                continue
         if prompts.is_chat(request):
             yield Preview(sample, request, None, prompts.chat_prompt(request, shots))
         else:

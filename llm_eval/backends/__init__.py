@@ -26,6 +26,16 @@ class Backend(Protocol):
         ...
 
     @classmethod
+    def raw_prompt(
+        cls, model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings, request: Request
+    ) -> str | None:
+        """The prompt with all its shots as the model reads it, chat template applied; loads no weights.
+
+        None for a backend that passes conversations on as they are.
+        """
+        ...
+
+    @classmethod
     def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
         """Load what answers. Raises InputError for what no retry can mend, BackendLost for what one may."""
         ...

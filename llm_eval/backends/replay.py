@@ -45,6 +45,12 @@ class Replay:
         return fingerprint(digest, spec.id, spec.text, spec.logprobs, spec.tokens)
 
     @classmethod
+    def raw_prompt(
+        cls, model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings, request: Request
+    ) -> str | None:
+        return None
+
+    @classmethod
     def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
         """Reads the whole file. Raises MissingSource, or InvalidData that names file and line."""
         return cls(cast(ReplayBackend, model.backend), _locate(model, dataset, settings))

@@ -30,6 +30,12 @@ class Scripted:
         return fingerprint(spec.replies, spec.failing, checkpoint.name if checkpoint else None)
 
     @classmethod
+    def raw_prompt(
+        cls, model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings, request: Request
+    ) -> str | None:
+        return None
+
+    @classmethod
     def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
         return cls(cast(ScriptedBackend, model.backend))
 

@@ -61,7 +61,7 @@ def load_run(run_uri: str) -> RunSpec:
     """The run planned at `run_uri`. Raises InputError if there is none."""
     address = layout.join(run_uri.removesuffix("/run.json"), "run.json")
     if not storage.exists(address):
-        raise InputError(f"{address}: there is no such run. `llm-eval plan MODEL DATASET` makes one.")
+        raise InputError(f"{address}: there is no such run. `llm-eval plan -m MODEL -d DATASET` makes one.")
     return parse(RunSpec, storage.read_json(address), address)
 
 
@@ -75,8 +75,8 @@ def run_stage(
     """
     if stage not in STAGES:
         raise UnknownName("stage", stage, STAGES)
-    run = load_run(run_uri)
     root = layout.root_of(run_uri)
+    run = load_run(run_uri)
     context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force)
     module = cast(Stage, importlib.import_module(f"{__name__}.{stage}"))
     manifest = module.manifest(context)

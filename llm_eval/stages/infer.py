@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from llm_eval import layout, tables
 from llm_eval.backends import backend_of
+from llm_eval.errors import InvalidData
 from llm_eval.layout import Layout, Shard
 from llm_eval.records import Request, Response
 from llm_eval.stages import Counts, StageContext
@@ -56,8 +57,14 @@ def _unanswered(response: Response | None) -> bool:
 
 
 def _ask(context: StageContext, requests: Sequence[Request]) -> list[Response]:
-    run = context.run
-    backend = backend_of(run.model).open(run.model, run.checkpoint, run.dataset.name, context.settings)
+    run, kind = context.run, backend_of(context.run.model)
+    place = (run.model, run.checkpoint, run.dataset.name, context.settings)
+    if kind.identity(*place) != run.weights:
+        raise InvalidData(
+            f"model {run.model.name!r}: what answers has changed since run {run.run_id} was planned (a checkpoint was "
+            "overwritten, a branch of the hub moved, a file edited). Plan a new run; the responses so far stay."
+        )
+    backend = kind.open(*place)
     parts = PartWriter(context.layout.responses, context.shard)
     answered: list[Response] = []
     try:

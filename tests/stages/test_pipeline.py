@@ -249,6 +249,18 @@ def test_a_run_reads_the_data_it_was_planned_for(house):
         stages(house, address, "fetch")
 
 
+def test_a_run_asks_the_weights_it_was_planned_for(house, tmp_path):
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("".join(json.dumps({"id": str(r["id"]), "text": "A"}) + "\n" for r in rows(12)))
+    house.model(backend={"kind": "replay", "path": str(answers)})
+    _, address = planned(house)
+    stages(house, address, "fetch", "validate", "render")
+    answers.write_text(answers.read_text().replace("A", "B"))
+
+    with pytest.raises(InvalidData, match=r"what answers has changed since run .* was planned"):
+        stages(house, address, "infer")
+
+
 def test_bad_data_stops_before_the_model(house, tmp_path):
     journal = tmp_path / "journal"
     house.model(backend={"kind": "scripted", "journal": str(journal)})

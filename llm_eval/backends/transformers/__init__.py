@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from llm_eval.backends import weights
 from llm_eval.fingerprint import fingerprint
+from llm_eval.prompts import chat_prompt, is_chat, text_prompt
 from llm_eval.records import Request, RequestKind, Response
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, Generation, ModelSpec, TransformersBackend
@@ -38,6 +39,18 @@ class TransformersModel:
             spec.trust_remote_code,
             model.context_tokens,  # decides how many examples fit
         )
+
+    @classmethod
+    def raw_prompt(
+        cls, model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings, request: Request
+    ) -> str | None:
+        """The tokenizer's own chat template over the conversation, or the plain text. Errors as `open` has them."""
+        from llm_eval.backends.transformers.loading import load_tokens
+
+        shots = len(request.shots)
+        if not is_chat(request):
+            return text_prompt(request, shots)
+        return load_tokens(model, checkpoint, settings).conversation(chat_prompt(request, shots))
 
     @classmethod
     def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:

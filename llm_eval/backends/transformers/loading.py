@@ -65,17 +65,10 @@ class Loaded:
 def load(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) -> Loaded:
     """The model of `model` or `checkpoint`. Errors as TransformersModel.open says."""
     spec = cast(TransformersBackend, model.backend)
-    owner = f"model {model.name!r}" + (f", checkpoint {checkpoint.name!r}" if checkpoint else "")
-    found = places(model, checkpoint, settings)
+    owner = _owner(model, checkpoint)
     device = _device(spec, owner)
-    _quiet()
-    tokenizer = _tokenizer(found.tokenizer, spec, owner)
-    if model.chat and not tokenizer.chat_template:
-        raise InputError(
-            f"{owner}: chat is true, but the tokenizer of {found.tokenizer} has no chat template. "
-            "Set `chat: false` for plain prompts, or name a tokenizer that has one as backend.tokenizer_path."
-        )
-    network = _network(found.model, spec, device, owner)
+    tokenizer = _tokenizer(model, checkpoint, settings)
+    network = _network(places(model, checkpoint, settings).model, spec, device, owner)
     return Loaded(
         name=model.name,
         model=network,
@@ -86,6 +79,15 @@ def load(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) ->
         vocabulary=network.get_input_embeddings().weight.shape[0],
         accepts=frozenset(inspect.signature(network.forward).parameters),
     )
+
+
+def load_tokens(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) -> Tokens:
+    """The tokenizer alone. Errors as TransformersModel.open says."""
+    return Tokens(_tokenizer(model, checkpoint, settings))
+
+
+def _owner(model: ModelSpec, checkpoint: Checkpoint | None) -> str:
+    return f"model {model.name!r}" + (f", checkpoint {checkpoint.name!r}" if checkpoint else "")
 
 
 def _device(spec: TransformersBackend, owner: str) -> str:
@@ -120,15 +122,24 @@ def _quiet() -> None:
     disable_progress_bars()
 
 
-def _tokenizer(place: Place, spec: TransformersBackend, owner: str) -> Any:
+def _tokenizer(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) -> Any:
+    _quiet()
     from transformers import AutoTokenizer
 
+    spec, owner = cast(TransformersBackend, model.backend), _owner(model, checkpoint)
+    place = places(model, checkpoint, settings).tokenizer
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             place.address, revision=place.commit, trust_remote_code=spec.trust_remote_code
         )
     except Exception as error:
         raise _explained(error, f"{owner}: the tokenizer of {place}", place) from error
+    if model.chat and not tokenizer.chat_template:
+        raise InputError(
+            f"{owner}: chat is true, but the tokenizer of {place} has no chat template. "
+            "Set `chat: false` for plain prompts, or name a tokenizer that has one as backend.tokenizer_path."
+        )
+    return tokenizer
 
 
 def _network(place: Place, spec: TransformersBackend, device: str, owner: str) -> Any:
