@@ -63,8 +63,8 @@ NamedCalls = Annotated[tuple[NamedCall, ...], BeforeValidator(_one_or_many)]
 class Fields(Spec):
     """How a raw row becomes a sample: Jinja templates over the row's columns.
 
-    Beside them: `subset`, `subset_title`, `row` (its place within the subset, from 0), and `columns`, the whole row, for
-    columns whose names are no identifiers: `{{ columns['Best Answer'] }}`.
+    Beside them: `subset`, `subset_title`, `row` (its place within the subset, from 0), and `columns`, the whole row,
+    for columns whose names are no identifiers: `{{ columns['Best Answer'] }}`.
     Values stand as they are; `| trim` strips.
     """
 
