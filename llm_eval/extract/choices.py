@@ -12,9 +12,11 @@ from llm_eval.extract.declarations import (
     CUE,
     DENIED,
     FILLER,
+    LABELLED,
     LEADING,
     NAMED,
     NOT_MEANT,
+    ONLY_LETTER,
     PRAISED,
     RUN,
     SMALL_LETTER,
@@ -23,6 +25,7 @@ from llm_eval.extract.letters import letters, mark, plain
 from llm_eval.records import Sample
 
 _NEARBY_CHARACTERS = 40
+_MOST_CUES = 200  # the last ones; only a model in a loop writes more
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class _Reply:
     plain: str
     marked: str
     labels: str
-    choices: tuple[str, ...]
+    folded: tuple[str, ...]  # the choices' own texts
+    bare: tuple[str, ...]
 
 
 @extractor("declared_choice", version=1)
@@ -47,7 +51,9 @@ def declared_choice(text: str, sample: Sample) -> Extraction:
     """
     labels, choices = labels_of(sample, "declared_choice"), [plain(c).strip() for c in sample.choices]
     shown = plain(text)
-    reply = _Reply(shown, mark(shown, labels, choices), labels, tuple(map(_normal, choices)))
+    reply = _Reply(
+        shown, mark(shown, labels, choices), labels, tuple(map(_folded, choices)), tuple(map(_bare, choices))
+    )
     for step in (_whole, _declared, _leading, _praised, _alone):
         found = step(reply)
         if len(found) > 1:
@@ -60,26 +66,29 @@ def declared_choice(text: str, sample: Sample) -> Extraction:
 
 
 def _whole(reply: _Reply) -> tuple[str, ...]:
-    if only := re.fullmatch(r"\W*([A-Za-z])\W*", reply.plain):
-        return tuple(label for label in reply.labels if label == only[1].upper())
-    return _with_text(reply, reply.plain)
+    only = ONLY_LETTER.fullmatch(reply.plain)
+    return (only[1].upper(),) if only and only[1].upper() in reply.labels else _with_text(reply, reply.plain)
 
 
 def _with_text(reply: _Reply, text: str) -> tuple[str, ...]:
-    """Labels of the choices whose own text is `text`, case, outer punctuation and blanks aside."""
-    wanted = _normal(text)
-    return tuple(
-        label for label, choice in zip(reply.labels, reply.choices, strict=True) if wanted and choice == wanted
-    )
+    """Labels of the choices whose own text is `text`, case and blanks aside; failing that, outer punctuation aside."""
+    for wanted, choices in ((_folded(text), reply.folded), (_bare(text), reply.bare)):
+        if wanted and wanted in choices:
+            return tuple(label for label, choice in zip(reply.labels, choices, strict=True) if choice == wanted)
+    return ()
 
 
-def _normal(text: str) -> str:
-    folded = " ".join(text.casefold().split())
-    return folded.strip(" .,;:!?\"'“”‘’。、{}()[]<>") or folded
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _bare(text: str) -> str:
+    return _folded(text).strip(" .,;:!?\"'“”‘’。、{}()[]<>")
 
 
 def _declared(reply: _Reply) -> tuple[str, ...]:
     cues = [m.end() for m in CUE.finditer(reply.marked) if not _not_meant(reply.marked, m.start())]
+    cues = cues[-_MOST_CUES:]
     read = [(end, found) for end in cues if (found := _after(reply, end))]
     read += [(m.end(), letters(m[0])) for m in CLOSING.finditer(reply.marked)]
     known = [(end, found) for end, found in read if set(found) <= set(reply.labels)]
@@ -94,12 +103,15 @@ def _after(reply: _Reply, end: int) -> tuple[str, ...]:
     """What a declaration whose cue ends at `end` names: labels, a choice's text, or a letter that is no label."""
     filler = FILLER.match(reply.marked, end)
     start = filler.end() if filler else end
-    reach = max(map(len, reply.choices)) + _NEARBY_CHARACTERS
+    reach = max(map(len, reply.folded)) + _NEARBY_CHARACTERS
     for begin in (end, start):
-        line = reply.marked[begin : begin + reach].lstrip().split("\n", 1)[0]
-        for phrase in (line, re.split(r"[。;]|[.,](?=\s|\Z)|</", line, maxsplit=1)[0]):
+        rest = reply.marked[begin : begin + reach].lstrip()
+        line = rest.split("\n", 1)[0]
+        for phrase in (rest, line, re.split(r"[。;]|[.,](?=\s|\Z)|</", line, maxsplit=1)[0]):
             if by_text := _with_text(reply, phrase):
                 return by_text
+    if (one := LABELLED.match(reply.marked, start)) and _has_own_text(reply, one):
+        return letters(one[1])
     if named := NAMED.match(reply.marked, start):
         return letters(named[0])
     if (small := SMALL_LETTER.match(reply.marked, start)) and small[1].upper() in reply.labels:
@@ -112,6 +124,11 @@ def _after(reply: _Reply, end: int) -> tuple[str, ...]:
         return tuple(run[0])
     other = ANY_LETTER.match(reply.marked, start)
     return (other[1],) if other else ()
+
+
+def _has_own_text(reply: _Reply, label: re.Match[str]) -> bool:
+    choice = reply.folded[reply.labels.index(letters(label[1])[0])]
+    return len(choice) > 1 and _folded(reply.marked[label.end() : label.end() + len(choice) + 9]).startswith(choice)
 
 
 def _leading(reply: _Reply) -> tuple[str, ...]:

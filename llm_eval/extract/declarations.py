@@ -8,15 +8,15 @@ from llm_eval.extract.letters import ENCLOSED_MARK, MARK
 
 # After each of these a label, or a choice's own text, is the reply's answer.
 CUE = re.compile(
-    rf"""(?:\b(?:answers?|ans|solution)\b
-          |\b(?:correct|right|best|final|my|appropriate)\s+(?:option|choice|statement|response|letter|one|selection)\b)
-        (?:(?!\bnot\b|n['’]t|\bcannot\b)[^.\n?!:;=]){{0,60}}?
-        (?:\b(?:is|are|be|was)\b(?!\s+not\b|n['’]t)|[:=]|->|→|\s[-–—]\s)
+    rf"""\b(?:(?:answers?|ans|solution
+            |(?:correct|right|best|final|my|appropriate)\s+(?:option|choice|statement|response|letter|one|selection))\b
+          (?:(?!\bnot\b|n['’]t|\bcannot\b)[^.\n?!:;=]){{0,60}}?
+          (?:\b(?:is|are|be|was)\b|[:=]|->|→|\s[-–—]\s)
+        |(?:choose|select|pick|chose|selected|picked|choosing|selecting|go(?:ing)?\s+with|opt(?:ing)?\s+for)\b
+        |not\s+{MARK},?\s+but\b(?:\s+rather\b)?)
       |^\W{{0,9}}(?:choice|option|selection)\s*[:=]
-      |\bnot\s+{MARK},?\s+but\b(?:\s+rather\b)?
       |<answer>
       |\\boxed\b
-      |\b(?:choose|select|pick|chose|selected|picked|choosing|selecting|go(?:ing)?\s+with|opt(?:ing)?\s+for)\b
       |答案(?:选项|应该|应当|应|就|显然|最终|可能|只能|依次|选择|即|则|是|为|选|的|=|:|】|[ \t]|(?<=[是为:】])\s)*
       |(?:选项|说法|一项)(?:应该|应)?(?:是|为|:)+
       |选(?:择|定)?(?!项)(?:的是|的|是|为|:)*
@@ -43,10 +43,13 @@ FILLER = re.compile(
 )
 
 _WRONG = (
-    r"(?:\s*(?:选项|项)?\s*(?:是|为)?(?:错|不(?!是)|不是正|\?)"
+    r"(?:\s*(?:选项|项)?\s*(?:是|为)?(?:错|不(?:正确|对|选|符合|成立|合题意)|\?)"
     r"|\s*(?:(?:is|was)\s+)?(?:wrong|incorrect|false|cannot)\b|\s+(?:is|was|does|can)(?:\s+not|n['’]t)\b)"
 )
 _JOINT = r"\s*(?:[,、/&]|\band\b|\bor\b|和|与|或|及|以及)+\s*(?:(?:and|or)\s+)?(?:option\s+|选项)?"
+
+# Nothing but a letter: "B", "(B).", "- b".
+ONLY_LETTER = re.compile(r"""[\s(\[{"'“‘「【#>•-]*([A-Za-z])[\s)\]}"'”’」】.,:;!。]*""")
 
 # "B", "B or C", "B、C"; not the second letter of "B, C is wrong", and nothing at all in "A is wrong" or "A?".
 NAMED = re.compile(
@@ -56,6 +59,8 @@ NAMED = re.compile(
         (?!{_WRONG})""",
     re.VERBOSE,
 )
+# "B. " before the choice's own text, which may read like a verdict ("B. not possible").
+LABELLED = re.compile(rf"""[\s"'“]*({MARK})[.):、\s]*""")
 # Behind a cue only: a small letter that ends its line or is closed, "BCD", and a capital that is no label at all.
 SMALL_LETTER = re.compile(r"""[\s"'(]*([a-z])(?=\s*(?:[.)\]}"'<]|$))""", re.MULTILINE)
 RUN = re.compile(r"[A-Z]{2,}(?![A-Za-z0-9])")

@@ -29,7 +29,7 @@ _NAMES_A_THING = re.compile(
 def plain(text: str) -> str:
     """`text` without Markdown, LaTeX, full-width forms and runs of blanks; a letter in bold comes in brackets."""
     text = re.sub(MARK, " ", half_width(text))
-    text = re.sub(r"\s*\n\s*\n\s*", "\n\n", re.sub(r"[^\S\n]+", " ", text)).strip()
+    text = re.sub(r"\n\s*\n\s*", "\n\n", re.sub(r"[^\S\n]+", " ", text)).strip()
     text = _LATEX_WRAPPER.sub(r"\1", _LATEX_WRAPPER.sub(r"\1", text))
     return _MARKUP.sub("", _BOLD_LETTER.sub(r"(\2)", text))
 
@@ -72,8 +72,8 @@ def _letter(labels: str) -> re.Pattern[str]:
     # "A dog" and "I think" are words: these two need a reason to be labels when another word or a number follows.
     goes_on = r"is|are|and|or|because|since|as|for|but|which|with|due|given|based|in|not|rather|over|would|both"
     rules = {
-        "A": rf"(?!\s+(?!(?:{goes_on})\b|[A-Z]\b)[A-Za-z0-9])",
-        "I": r"(?!\s+(?!(?:is|because|since)\b|[A-Z]\b)[A-Za-z]|\s*,)",
+        "A": rf"(?![ \t]+(?!(?:{goes_on})\b|[A-Z]\b)[A-Za-z0-9])",
+        "I": r"(?![ \t]+(?!(?:is|because|since)\b|[A-Z]\b)[A-Za-z]|\s*,)",
     }
     one = "|".join(letter + rules.get(letter, "") for letter in labels)
     return re.compile(

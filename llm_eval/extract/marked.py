@@ -92,7 +92,9 @@ def _json_objects(text: str) -> Iterator[dict[str, Any]]:
     while position >= 0:
         try:
             value, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
+        except RecursionError:  # nested by the thousand: a model in a loop
+            return
+        except ValueError:
             end = position + 1
         else:
             yield value
