@@ -81,7 +81,7 @@ def _score(response: Response, sample: Sample, metric: Metric, call: NamedCall, 
     if response.error is not None:
         return Score(*place, value=None, status="failed", explanation=response.error)
     if found is not None and found.outcome != "answered" and metric.no_answer is not None:
-        measure = metric.no_answer(sample)
+        measure = metric.no_answer(sample, **call.options)
         reason = found.outcome.replace("_", " ") + (f": {found.explanation}" if found.explanation else "")
         return Score(*place, measure.value, "no_answer", explanation=reason, statistics=measure.statistics)
     try:
