@@ -66,8 +66,7 @@ class Child:
             encoding="utf-8",
             errors="replace",
             process_group=0,
-            # Nothing half-written is left: parts are written to a temporary name first.
-            preexec_fn=die_with_parent(signal.SIGKILL),
+            preexec_fn=_die_with_parent(),
         )
 
     def follow(self) -> Ending:
@@ -112,17 +111,17 @@ def last_word(lines: Iterable[str], exit_code: int) -> str:
     return f"the stage's process was ended by {name}{hint}. Its last line: {said or 'none'}"
 
 
-def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """For a child to call before it starts: the kernel sends it this signal when the present process dies, however.
+def _die_with_parent() -> Callable[[], None] | None:
+    """For the child to call before it starts: the kernel kills it when this process dies, even by SIGKILL.
 
-    None where there is no such thing.
+    Nothing half-written is left: parts are written to a temporary name first. None where there is no such thing.
     """
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
 
     def ask_kernel() -> None:
-        prctl(PR_SET_PDEATHSIG, number)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
 

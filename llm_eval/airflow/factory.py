@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from airflow.sdk import DAG
-from croniter import croniter
+from croniter import croniter  # type: ignore[import-untyped]
 
 from llm_eval.airflow import ids
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag

@@ -2,7 +2,7 @@
 
 The same components as `airflow standalone`, started one by one: standalone offers the logs of all tasks on two ports
 of every network interface, and leaves its children behind when it is killed. Here nothing listens but the API server,
-on 127.0.0.1 and a free port, behind a generated password; and each component ends when this process does, however.
+on 127.0.0.1 and a free port, behind a generated password; and all of it ends when this process does, however.
 One home belongs to one stack at a time, so a second one beside it (`make demo` while `make up` runs) takes the next.
 """
 
@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -25,11 +24,10 @@ from types import TracebackType
 from typing import IO, Self
 
 import httpx
-import psutil  # type: ignore[import-untyped]
 
 from llm_eval import settings
-from llm_eval.airflow.child import die_with_parent
 from llm_eval.airflow.client import AirflowClient
+from llm_eval.airflow.processes import Guard, end_sessions
 from llm_eval.errors import RunFailed
 
 logger = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 START_SECONDS = 180.0
-STOP_SECONDS = 8.0  # then by force: whatever a stage writes is whole or absent
+LOCK_SECONDS = 30  # how long a busy machine's processes wait for SQLite's lock; its default of 5 is soon over
 TAIL_LINES = 30
 
 
@@ -62,7 +60,7 @@ def airflow_settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={LOCK_SECONDS}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
@@ -100,6 +98,7 @@ class Stack:
         self._names = [name for name in COMPONENTS if triggerer or name != "triggerer"]
         self._components: list[Component] = []
         self._log: IO[bytes] | None = None
+        self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -126,17 +125,18 @@ class Stack:
             [str(settings.HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
         self._log = (self.home / "standalone.log").open("wb")
+        self._guard = Guard(self.environment)
         self._tell("Airflow: preparing the database …")
         self._migrate()
         self._tell(f"Airflow: starting {', '.join(self._names)} …")
-        self._components = [Component(name, self._spawn(*COMPONENTS[name])) for name in self._names]
+        self._components = [self._spawn(name, *COMPONENTS[name]) for name in self._names]
         self._wait_until_healthy()
         self.client = AirflowClient(self.url, USER, self.password)
         self.client.import_pools(json.loads((settings.HOME / "include" / "pools.json").read_text()))
         self._tell(f"Airflow: ready after {time.monotonic() - began:.1f} s")
 
-    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def _spawn(self, name: str, *arguments: str) -> Component:
+        process = subprocess.Popen(
             [sys.executable, "-m", "airflow", *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -144,8 +144,10 @@ class Stack:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # its session is how all that it starts is found again
             umask=0o077,
-            preexec_fn=die_with_parent(signal.SIGTERM),
         )
+        assert self._guard is not None
+        self._guard.watch(process.pid)
+        return Component(name, process)
 
     def _migrate(self) -> None:
         """Create or upgrade the database; three seconds that a database of this very version is spared."""
@@ -154,9 +156,9 @@ class Stack:
         mark = self.home / "migrated"
         if (self.home / "airflow.db").exists() and mark.exists() and mark.read_text() == version("apache-airflow"):
             return
-        migration = self._spawn("db", "migrate")
-        self._components = [Component("db migrate", migration)]
-        if migration.wait() != 0:
+        migration = self._spawn("db migrate", "db", "migrate")
+        self._components = [migration]
+        if migration.process.wait() != 0:
             raise RunFailed(f"Airflow's database could not be prepared.\n{self.log_tail()}")
         mark.write_text(version("apache-airflow"))
 
@@ -195,45 +197,17 @@ class Stack:
 
     def stop(self) -> None:
         """End every process that the stack started, the unwilling ones by force. Raises RunFailed if one survives."""
-        sessions = {component.process.pid for component in self._components}
-        for process in members(sessions):
-            _send(process, signal.SIGTERM)
-        limit = time.monotonic() + STOP_SECONDS
-        while (alive := members(sessions)) and time.monotonic() < limit + STOP_SECONDS:
-            if time.monotonic() > limit:
-                for process in alive:
-                    _send(process, signal.SIGKILL)
-            self._reap()
-            time.sleep(0.1)
-        self._reap()
+        alive = end_sessions({component.process.pid for component in self._components})
+        for component in self._components:
+            component.process.poll()
         self._components = []
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
         if self._log is not None:
             self._log.close()
         if alive:
             raise RunFailed(f"processes of Airflow are still there: {', '.join(str(p.pid) for p in alive)}")
-
-    def _reap(self) -> None:
-        for component in self._components:
-            component.process.poll()
-
-
-def members(sessions: set[int]) -> list[psutil.Process]:
-    """Living processes of these sessions: a process may leave its parent and its group, but hardly its session."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, PermissionError, psutil.Error):
-            continue
-    return found
-
-
-def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
 
 
 def lock_home(wanted: Path) -> tuple[IO[str], Path]:

@@ -54,11 +54,10 @@ def wait_for(
                 raise RunFailed(f"still running after {timeout_seconds:g} s: {', '.join(waiting.values())}")
             time.sleep(POLL_SECONDS)
             seen = {Key(run.dag_id, run.run_id): run for run in client.runs({key.dag_id for key in waiting})}
-            tasks = client.tasks([seen[key] for key in waiting if key in seen])
             for key in [key for key in waiting if key in seen]:
                 label, run = waiting[key], seen[key]
-                mine = [task for task in tasks if Key(task.dag_id, task.run_id) == key]
-                board.show(label, mine)
+                if run.state != "queued":
+                    board.show(label, client.tasks(run))
                 if run.state in FINISHED:
                     reason = None if run.state == "success" else client.why_failed(run)
                     outcomes[label] = Outcome(label, run, reason)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,27 @@ class Place:
         return path
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def make_place(folder: Path) -> Place:
     """A suite `small`: the models `canned` (scripted, two shards) and `gone` (no weights) on the dataset `tiny`."""
-    made = Place(tmp_path / "catalog", tmp_path / "root")
+    made = Place(folder / "catalog", folder / "root")
     made.write("models", "canned", CANNED)
     made.write("models", "gone", GONE)
     made.write("datasets", "tiny", TINY)
     made.write("suites", "small", SUITE)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "tiny.jsonl").write_text(ROWS)
+    (folder / "data").mkdir()
+    (folder / "data" / "tiny.jsonl").write_text(ROWS)
+    return made
+
+
+@pytest.fixture(scope="session")
+def small_catalog() -> Callable[[Path], Place]:
+    return make_place
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The small catalog and a root, as the environment names them."""
+    made = make_place(tmp_path)
     monkeypatch.setenv("LLM_EVAL_CATALOG", str(made.catalog))
     monkeypatch.setenv("LLM_EVAL_ROOT", str(made.root))
     return made

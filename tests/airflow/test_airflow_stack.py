@@ -1,0 +1,230 @@
+"""A real Airflow: scheduler, workers, DAG processor and API server, on a database and a root of the test's own."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from urllib.parse import quote
+
+import httpx
+import pytest
+from rich.console import Console
+
+from llm_eval import results
+from llm_eval.airflow.client import AirflowClient
+from llm_eval.airflow.processes import end_sessions, members
+from llm_eval.airflow.stack import Stack, free_port, lock_home, password_of
+from llm_eval.airflow.watch import wait_for
+from llm_eval.settings import HOME
+
+CONSOLE = Console(force_terminal=False)
+RUN_SECONDS = 180.0
+
+
+def test_a_second_stack_takes_the_next_home(tmp_path):
+    first_lock, first = lock_home(tmp_path / "airflow")
+    second_lock, second = lock_home(tmp_path / "airflow")
+    first_lock.close()
+    third_lock, third = lock_home(tmp_path / "airflow")
+
+    assert [first.name, second.name, third.name] == ["airflow", "airflow-2", "airflow"]
+    second_lock.close()
+    third_lock.close()
+
+
+def test_a_port_that_is_taken_is_not_taken_again():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        taken = listening.getsockname()[1]
+
+        assert free_port(taken) not in (taken, 0)
+    assert free_port(taken) == taken
+
+
+def test_the_password_is_made_once_and_for_its_owner_alone(tmp_path):
+    path = tmp_path / "passwords.json"
+
+    assert password_of(path) == password_of(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_ending_a_session_reaches_a_process_that_left_its_parent_and_its_group():
+    script = "import os, time\nif os.fork() == 0:\n os.setpgid(0, 0)\n print(os.getpid(), flush=True)\n time.sleep(60)"
+    leader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    stray = int(leader.stdout.readline())
+    leader.wait()
+
+    assert [process.pid for process in members({leader.pid})] == [stray]
+
+    assert end_sessions({leader.pid}) == []
+    assert members({leader.pid}) == []
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, small_catalog):
+    """An Airflow over the small catalog; afterwards, none of its processes may be there."""
+    folder = tmp_path_factory.mktemp("stack")
+    place = small_catalog(folder)
+    weights = folder / "models" / "sleepy"
+    weights.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (weights / name).write_text("{}")
+    # Stands for a model that takes its time: its process leaves its id, then waits to be killed.
+    interpreter = folder / "python"
+    interpreter.write_text(f'#!/bin/sh\necho $$ > "{folder}/pid"\nexec sleep 300\n')
+    interpreter.chmod(0o755)
+    place.write("models", "sleepy", {"backend": {"kind": "transformers", "path": "sleepy"}, "chat": False})
+    place.write("suites", "small", {**place.suite, "models": ["canned", "gone", "sleepy"]})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "LLM_EVAL_CATALOG": place.catalog,
+            "LLM_EVAL_ROOT": place.root,
+            "LLM_EVAL_MODELS": folder / "models",
+            "LLM_EVAL_PYTHON": interpreter,
+            "HF_HUB_OFFLINE": "1",
+        }.items():
+            patch.setenv(name, str(value))
+        stack = Stack(folder / "airflow")
+        with stack:
+            sessions = {component.process.pid for component in stack._components}
+            yield stack, place, folder
+        assert members(sessions) == []
+
+
+def run(client: AirflowClient, dag_id, **conf):
+    client.set_paused(dag_id, False)
+    (outcome,) = wait_for(client, {dag_id: client.trigger(dag_id, conf)}, CONSOLE, RUN_SECONDS)
+    return outcome
+
+
+@pytest.mark.airflow
+def test_a_triggered_run_publishes_its_rows(running):
+    stack, place, _ = running
+
+    outcome = run(stack.client, "eval__canned__tiny", limit=6)
+
+    assert outcome.reason is None
+    with CONSOLE.capture() as capture:
+        CONSOLE.print(f"from trigger to success: {outcome.seconds:.1f} s")
+    sys.__stderr__.write(capture.get())
+    (row,) = (row for row in results.summary(str(place.root), models=("canned",)) if row.headline)
+    assert (row.dataset, row.suite, row.samples, row.sample_limit) == ("tiny", "small", 6, 6)
+
+
+@pytest.mark.airflow
+def test_the_leaderboard_follows_a_published_result(running):
+    stack, place, _ = running
+    stack.client.set_paused("leaderboard__small", False)
+
+    run(stack.client, "eval__canned__tiny")
+
+    limit = time.monotonic() + RUN_SECONDS
+    while not (runs := [r for r in stack.client.runs(["leaderboard__small"]) if r.ended_at]):
+        assert time.monotonic() < limit
+        time.sleep(0.5)
+    assert runs[0].state == "success"
+    assert (place.root / "leaderboards" / "small" / "leaderboard.html").exists()
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "reason"),
+    [
+        ("eval__gone__tiny", {}, "model 'gone': there is no folder 'no/such-folder'"),
+        ("eval__canned__tiny", {"limits": 3}, "the run's configuration: unknown key 'limits'. Allowed: checkpoint"),
+    ],
+)
+def test_a_mistake_fails_at_once_and_its_reason_is_the_last_line_of_the_log(running, dag_id, conf, reason):
+    stack, *_ = running
+
+    outcome = run(stack.client, dag_id, **conf)
+
+    assert outcome.reason.startswith(f"plan: {reason}")
+    (plan,) = (task for task in stack.client.tasks(outcome.run) if task.task_id == "plan")
+    assert plan.try_number == 1
+
+
+@pytest.mark.airflow
+def test_a_task_that_is_stopped_by_hand_takes_the_models_process_with_it(running):
+    stack, _, folder = running
+    stack.client.set_paused("eval__sleepy__tiny", False)
+    dag_run = stack.client.trigger("eval__sleepy__tiny")
+    limit = time.monotonic() + RUN_SECONDS
+    while not (folder / "pid").exists() or not (pid := (folder / "pid").read_text().strip()):
+        assert time.monotonic() < limit
+        assert "failed" not in {task.state for task in stack.client.tasks(dag_run)}
+        time.sleep(0.2)
+
+    place = f"/api/v2/dags/{dag_run.dag_id}/dagRuns/{quote(dag_run.run_id, safe='')}/taskInstances"
+    stack.client.call("PATCH", f"{place}/infer/0", {"new_state": "failed"})
+
+    while os.path.exists(f"/proc/{pid}"):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
+@pytest.mark.airflow
+def test_the_leaderboard_page_is_behind_airflows_login(running):
+    stack, *_ = running
+    token = stack.client._http.headers["Authorization"]
+
+    assert httpx.get(f"{stack.url}/llm-eval/", trust_env=False).status_code == 401
+    assert httpx.get(f"{stack.url}/llm-eval/", trust_env=False, headers={"Authorization": token}).status_code == 200
+    views = [
+        view for plugin in stack.client.call("GET", "/api/v2/plugins")["plugins"] for view in plugin["external_views"]
+    ]
+    assert "/llm-eval/" in [view["href"] for view in views]
+
+
+@pytest.mark.airflow
+def test_nothing_of_the_stack_listens_to_the_network(running):
+    stack, *_ = running
+    sessions = {component.process.pid for component in stack._components}
+
+    listening = {
+        connection.laddr.ip
+        for process in members(sessions)
+        for connection in process.net_connections()
+        if connection.status == "LISTEN"
+    }
+
+    assert listening == {"127.0.0.1"}
+
+
+@pytest.mark.airflow
+def test_the_pools_of_the_project_are_there(running):
+    stack, *_ = running
+
+    assert {pool["name"] for pool in stack.client.call("GET", "/api/v2/pools")["pools"]} >= {"gpu", "api"}
+
+
+@pytest.mark.airflow
+def test_a_stack_that_cannot_start_shows_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.exit('no Airflow today')")
+
+    with pytest.raises(Exception, match="no Airflow today"), Stack(tmp_path / "airflow"):
+        pass
+
+
+@pytest.mark.airflow
+def test_a_stack_whose_owner_is_killed_ends_too(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from llm_eval.airflow.stack import Stack\n"
+        f"with Stack(Path({str(tmp_path / 'airflow')!r})) as stack:\n"
+        "    print(*(c.process.pid for c in stack._components), flush=True); time.sleep(300)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=HOME)
+    sessions = {int(pid) for pid in owner.stdout.readline().split()}
+    assert len(members(sessions)) > len(sessions)
+
+    owner.kill()
+    owner.wait()
+
+    limit = time.monotonic() + 30
+    while members(sessions):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
