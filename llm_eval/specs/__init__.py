@@ -1,0 +1,63 @@
+"""What a user writes: catalog files and run parameters, checked once by pydantic, frozen afterwards.
+
+Names match `[a-z0-9][a-z0-9.-]*`; a dataset's variant is appended with one underscore (`ceval_ppl`).
+Secrets are only ever names of environment variables or Airflow connections. `hide_input_in_errors` keeps a key that was
+pasted into a file out of every log.
+"""
+
+from __future__ import annotations
+
+from llm_eval.specs.base import Aggregation, DatasetReference, Name, NamedCall, NamedCalls, PositiveInt, Spec
+from llm_eval.specs.datasets import (
+    DatasetSpec,
+    FewShot,
+    Fields,
+    FilesSource,
+    Generation,
+    HuggingFaceSource,
+    Prompt,
+    Source,
+)
+from llm_eval.specs.models import (
+    Backend,
+    CheckpointFolders,
+    ModelSpec,
+    ReplayBackend,
+    Resources,
+    ScriptedBackend,
+    TransformersBackend,
+)
+from llm_eval.specs.runs import Checkpoint, Fingerprints, ResolvedSource, RunParams, RunSpec, SourceFile
+from llm_eval.specs.suites import SuiteSpec
+
+__all__ = [
+    "Aggregation",
+    "Backend",
+    "Checkpoint",
+    "CheckpointFolders",
+    "DatasetReference",
+    "DatasetSpec",
+    "FewShot",
+    "Fields",
+    "FilesSource",
+    "Fingerprints",
+    "Generation",
+    "HuggingFaceSource",
+    "ModelSpec",
+    "Name",
+    "NamedCall",
+    "NamedCalls",
+    "PositiveInt",
+    "Prompt",
+    "ReplayBackend",
+    "ResolvedSource",
+    "Resources",
+    "RunParams",
+    "RunSpec",
+    "ScriptedBackend",
+    "Source",
+    "SourceFile",
+    "Spec",
+    "SuiteSpec",
+    "TransformersBackend",
+]

@@ -1,0 +1,46 @@
+"""What all specs share: strictness, names, and named functions with options."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_serializer, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=80)]
+DatasetReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(_[a-z0-9][a-z0-9.-]*)?$")]
+PositiveInt = Annotated[int, Field(ge=1)]
+Aggregation = Literal["macro", "micro"]
+
+
+class Spec(BaseModel):
+    """Base of everything a user writes: frozen, unknown keys refused, values hidden in error messages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class NamedCall(Spec):
+    """A registered function and its options. YAML short forms: `last_number`, or `{last_number: {option: 1}}`."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+            (name, options), *_ = value.items()
+            return {"name": name, "options": options if options is not None else {}}
+        return value
+
+    @model_serializer
+    def _shortest(self) -> Any:
+        return {self.name: self.options} if self.options else self.name
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+NamedCalls = Annotated[tuple[NamedCall, ...], BeforeValidator(_one_or_many)]

@@ -1,0 +1,103 @@
+"""One model: what answers, how it is addressed, and what it needs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from llm_eval.specs.base import Name, PositiveInt, Spec
+
+
+class TransformersBackend(Spec):
+    """A model that the `transformers` library loads, from a folder or the hub, on this machine."""
+
+    kind: Literal["transformers"]
+    path: str
+    """A Hugging Face folder (relative: under LLM_EVAL_MODELS) or a hub id."""
+    revision: str | None = None
+    tokenizer_path: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, …"""
+    device_map: str | None = None
+    """Passed to from_pretrained, for models too big for one device: auto, balanced, sequential."""
+    trust_remote_code: bool = False
+    batch_size: PositiveInt = 8
+
+
+class ReplayBackend(Spec):
+    """Answers made elsewhere, read by sample id from a jsonl or Parquet file."""
+
+    kind: Literal["replay"]
+    path: str
+    """Relative: looked for as a files source is. `{dataset}` stands for the dataset's name."""
+    id: str = "id"
+    text: str = "text"
+    """Column of the answer's text, for kind generate."""
+    logprobs: str = "logprobs"
+    """Column with one log-likelihood (nats) per choice, for kinds choices and perplexity."""
+    tokens: str = "tokens"
+    """Column with one token count per choice; needed by metrics that are per token."""
+
+
+class ScriptedBackend(Spec):
+    """Canned answers, for tests and dry runs: reproducible, no weights, faults on demand."""
+
+    kind: Literal["scripted"]
+    replies: Annotated[tuple[str, ...], Field(min_length=1)] = ("A", "B", "C", "D")
+    """One of these per request, picked by a hash of the request's id and attempt."""
+    seconds_per_reply: Annotated[float, Field(ge=0)] = 0.0
+    lost_after: PositiveInt | None = None
+    """Raise BackendLost after this many replies in one process."""
+    failing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Fraction of requests, picked by hash, that come back with an error."""
+    journal: str | None = None
+    """File that each asked request id is appended to before it is answered; not part of the identity."""
+
+
+Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend, Field(discriminator="kind")]
+
+
+class CheckpointFolders(Spec):
+    """Checkpoints of one training run as folders below one folder."""
+
+    kind: Literal["folders"]
+    path: str
+    """Relative: under LLM_EVAL_MODELS."""
+    pattern: str = "*"
+
+
+class Resources(Spec):
+    """What one shard of this model's infer stage needs."""
+
+    gpus: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    shards: PositiveInt = 1
+    """Slices of the requests that are answered side by side."""
+    image: str | None = None
+    """Container image; needed for run_on: kubernetes."""
+    node_selector: dict[str, str] = {}
+
+
+class ModelSpec(Spec):
+    """One model: what answers, how it is addressed, and what it needs."""
+
+    name: Name
+    description: str = ""
+    backend: Backend
+    chat: bool
+    """true: prompts are conversations, rendered by the tokenizer's own chat template. false: prompts are plain text.
+    There is no default: many base models ship a template that they were never trained on."""
+    context_tokens: PositiveInt | None = None
+    """Prompt and answer must fit. Absent: the backend's own limit."""
+    checkpoints: CheckpointFolders | None = None
+    run_on: Literal["worker", "kubernetes"] = "worker"
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _kubernetes_needs_an_image(self) -> Self:
+        if self.run_on == "kubernetes" and self.resources.image is None:
+            raise ValueError("run_on: kubernetes needs resources.image")
+        return self
