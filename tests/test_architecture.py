@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,18 @@ def test_the_command_line_imports_nothing_heavy(command):
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_every_package_that_is_imported_is_asked_for():
+    wanted = (CHECKOUT / "requirements.in").read_text().splitlines()
+    asked = {re.split(r"[~=<>\[ ]", line)[0].replace("_", "-").lower() for line in wanted if line[:1].isalpha()}
+    distributions = packages_distributions()
+    used = set().union(*(imported(p) for p in (CHECKOUT / "llm_eval").rglob("*.py")))
+    packages = {name for name in used if not name.startswith("llm_eval") and name not in sys.stdlib_module_names}
+
+    missing = {
+        name for name in packages if not {d.replace("_", "-").lower() for d in distributions.get(name, [name])} & asked
+    }
+
+    assert missing - {"airflow", "_typeshed"} == set()
+    assert "apache-airflow" in asked
