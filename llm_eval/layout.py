@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llm_eval.errors import InputError
-from llm_eval.fingerprint import slug
 from llm_eval.specs import RunSpec
 
 RUN_DEPTH = 4  # runs/{model}/{dataset}/{run_id}
@@ -71,7 +70,7 @@ class Layout:
 
 
 def run_uri(root: str, model: str, dataset_reference: str, run_id: str) -> str:
-    return join(root, "runs", model, dataset_reference, slug(run_id))
+    return join(root, "runs", model, dataset_reference, run_id)
 
 
 def root_of(uri: str) -> str:

@@ -13,7 +13,7 @@ import llm_eval
 from llm_eval import backends, checkpoints, expectations, extract, layout, metrics, sources, storage, templates
 from llm_eval.catalog import Catalog, parse, split_reference
 from llm_eval.errors import InvalidSpec
-from llm_eval.fingerprint import fingerprint
+from llm_eval.fingerprint import fingerprint, slug
 from llm_eval.settings import Settings
 from llm_eval.specs import DatasetSpec, Fingerprints, ModelSpec, ResolvedSource, RunParams, RunSpec
 
@@ -58,7 +58,7 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
     source = sources.resolve(dataset, settings)
     prints = fingerprints(model, dataset, source, weights, wish.params)
     return RunSpec(
-        run_id=wish.run_id or f"{now:%Y%m%dT%H%M%S}-{fingerprint(prints.scores, now.isoformat())[:6]}",
+        run_id=slug(wish.run_id or f"{now:%Y%m%dT%H%M%S}-{fingerprint(prints.scores, now.isoformat())[:6]}"),
         suite=wish.suite,
         model=model,
         checkpoint=checkpoint,

@@ -229,6 +229,17 @@ def test_two_runs_of_the_same_pair_side_by_side_publish_both(house):
     assert headlines["one"] == headlines["two"]
 
 
+def test_a_run_id_from_outside_cannot_leave_its_folder(house):
+    run = plan(house.catalog, house.settings, Wish("canned", "colours", run_id="../../elsewhere: 1"), NOON)
+    address = Layout(house.settings.root, run).run_uri
+
+    stages(house, address, *STAGES)
+
+    assert "/" not in run.run_id
+    assert Path(address).parent == Path(house.settings.root) / "runs" / "canned" / "colours"
+    assert {r.run_id for r in results.summary(house.settings.root)} == {run.run_id}
+
+
 def test_publishing_again_replaces_a_runs_own_rows_only(house):
     evaluate(house)
     _run, address = planned(house)
