@@ -7,9 +7,8 @@ evaluations_1.py, … and let PART be "0/2", "1/2", …: each file then holds th
 from airflow.sdk import get_parsing_context
 
 from llm_eval.airflow.factory import evaluation_dags
-from llm_eval.layout import Shard
 
-PART = Shard.parse("0/1")
+PART = "0/1"
 
 # A worker that runs one task builds that task's DAG alone; the DAG processor, which asks for none, builds them all.
 globals().update(evaluation_dags(only=get_parsing_context().dag_id, part=PART))

@@ -11,6 +11,10 @@ from tests.builders import House
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
+# Where the real benchmark files are; apart from that, a developer's own settings must not reach a test.
+BENCHMARKS = Path(os.environ.get("LLM_EVAL_DATASETS") or CHECKOUT.parent / "shared" / "datasets")
+for _name in [name for name in os.environ if name.startswith("LLM_EVAL_")]:
+    del os.environ[_name]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,7 +28,6 @@ def house(tmp_path: Path) -> House:
 @pytest.fixture(scope="session")
 def benchmark_files() -> Path:
     """The folder of real benchmark files; the test is skipped where there is none."""
-    folder = Path(os.environ.get("LLM_EVAL_DATASETS") or CHECKOUT.parent / "shared" / "datasets")
-    if not (folder / "mmlu").is_dir():
-        pytest.skip(f"real benchmark files are not at {folder}; LLM_EVAL_DATASETS names their folder")
-    return folder
+    if not (BENCHMARKS / "mmlu").is_dir():
+        pytest.skip(f"real benchmark files are not at {BENCHMARKS}; LLM_EVAL_DATASETS names their folder")
+    return BENCHMARKS

@@ -32,14 +32,16 @@ from llm_eval.specs import ModelSpec, ScriptedBackend, SuiteSpec
 logger = logging.getLogger(__name__)
 
 
-def evaluation_dags(only: str | None = None, part: Shard = WHOLE, settings: Settings | None = None) -> dict[str, DAG]:
+def evaluation_dags(
+    only: str | None = None, part: str = str(WHOLE), settings: Settings | None = None
+) -> dict[str, DAG]:
     """DAGs by their ids. `only`: this one alone, as a worker asks that runs one task of it. `part`: the DAGs of one
-    slice, for catalogs too big for one file (see dags/evaluations.py); a DAG's slice depends on its id alone."""
-    catalog = _catalog(settings)
+    slice i/n, for catalogs too big for one file (see dags/evaluations.py); a DAG's slice depends on its id alone."""
+    catalog, slice_ = _catalog(settings), Shard.parse(part)
     dags = {}
     for pair, suites in pairs(catalog).items():
         dag_id = ids.evaluation_dag_id(pair)
-        if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % part.count == part.index:
+        if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index:
             dags[dag_id] = build_evaluation_dag(Evaluation(_model(catalog, pair.model), pair.dataset, suites))
     return dags
 
