@@ -95,9 +95,11 @@ class AirflowClient:
         return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> DagRun:
-        # A name of our own makes it safe to ask again after a lost answer.
-        run_id = f"manual__{datetime.now(UTC).isoformat(timespec='seconds')}_{uuid.uuid4().hex[:8]}"
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        # A name of our own makes it safe to ask again after a lost answer. The scheduler serves waiting tasks of equal
+        # weight in the order of this date, so runs that were asked for first come first.
+        now = datetime.now(UTC).isoformat()
+        run_id = f"manual__{now}_{uuid.uuid4().hex[:8]}"
+        body = {"dag_run_id": run_id, "logical_date": now, "conf": dict(conf or {})}
         try:
             return _dag_run(self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body))
         except RequestRefused as error:

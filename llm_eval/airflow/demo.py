@@ -33,6 +33,8 @@ LEADERBOARD_SECONDS = 60.0
 def main() -> int:
     console = Console(highlight=False)
     end_on_sigterm()
+    # Several small models at once: with more threads than cores they would mostly wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     began = time.monotonic()
     try:
         settings = Settings.from_environment(os.environ)

@@ -39,6 +39,10 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+SEARCH_PATHS: Mapping[str, tuple[Path, ...]] = {
+    "PATH": (Path(sys.executable).parent,),
+    "PYTHONPATH": (settings.HOME, settings.HOME / "include" / "airflow"),
+}
 START_SECONDS = 180.0
 LOCK_SECONDS = 30  # how long a busy machine's processes wait for SQLite's lock; its default of 5 is soon over
 TAIL_LINES = 30
@@ -47,8 +51,8 @@ TAIL_LINES = 30
 def airflow_settings(home: Path, port: int) -> dict[str, str]:
     """Everything that Airflow is told, as environment variables.
 
-    `parallelism` stays at its default: a smaller one makes the scheduler burn time over a backlog. Pools and
-    max_active_runs bound what runs at once.
+    `parallelism` stays at its default: a smaller one makes the scheduler burn time over a backlog. Pools bound what
+    runs at once; the default one here by the cores, as a model on the CPU fills one.
     """
     url = f"http://127.0.0.1:{port}"
     return {
@@ -57,6 +61,7 @@ def airflow_settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.HOME / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(max(2, os.cpu_count() or 1)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
@@ -120,10 +125,8 @@ class Stack:
         self.url = f"http://127.0.0.1:{port}"
         self.password = password_of(self.home / "passwords.json")
         self.environment = {**os.environ, **airflow_settings(self.home, port)}
-        self.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        self.environment["PYTHONPATH"] = os.pathsep.join(
-            [str(settings.HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
+        for name, first in SEARCH_PATHS.items():
+            self.environment[name] = os.pathsep.join([*map(str, first), *filter(None, [os.environ.get(name)])])
         self._log = (self.home / "standalone.log").open("wb")
         self._guard = Guard(self.environment)
         self._tell("Airflow: preparing the database …")
@@ -181,6 +184,8 @@ class Stack:
     def _healthy(self) -> set[str]:
         try:
             answer = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5.0, trust_env=False).json()
+            # Its first request makes the workers' API build itself for five seconds: better now than in the first task.
+            httpx.get(f"{self.url}/execution/health", timeout=60.0, trust_env=False)
         except (httpx.HTTPError, ValueError):
             return set()
         return {name for name, health in answer.items() if health and health.get("status") == "healthy"}

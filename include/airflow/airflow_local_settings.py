@@ -1,0 +1,15 @@
+"""Airflow runs this file at the start of each of its processes, where the folder is on PYTHONPATH.
+
+The scheduler forks the workers that fork the tasks, so what it has imported costs no task anything: half a second of
+every stage. Only libraries, nothing of ours: tasks must see our code as it is, not as it was when the scheduler began.
+"""
+
+# ruff: noqa: F401 - imported to be there
+import sys
+
+if "scheduler" in sys.argv:
+    import fsspec.implementations.local
+    import jinja2.sandbox
+    import pyarrow.parquet
+    import pydantic.json_schema
+    import yaml
