@@ -29,7 +29,7 @@ up: $(READY)  ## Start Airflow with its UI on this machine; Ctrl-C stops it
 	@$(BIN)/python -m llm_eval.airflow.up
 
 test: $(READY)  ## Run the test suite, but for the slow tests with a real scheduler
-	@$(BIN)/python -m pytest -m "not airflow"
+	@$(BIN)/python -m pytest -m "not airflow" --numprocesses auto --dist worksteal
 
 test-airflow: $(READY)  ## Run the tests with a real Airflow scheduler, and nothing else
 	@$(BIN)/python -m pytest -m airflow
