@@ -115,6 +115,10 @@ class AirflowClient:
             found += [_dag_run(run) for run in answer["dag_runs"]]
         return sorted(found, key=lambda run: run.queued_at or "", reverse=True)
 
+    def stop(self, run: DagRun) -> None:
+        """Fail a run, and with it the tasks that are at work."""
+        self.call("PATCH", _address(run.dag_id, run.run_id), {"state": "failed"})
+
     def tasks(self, run: DagRun) -> list[Task]:
         found = self.call("GET", f"{_address(run.dag_id, run.run_id)}/taskInstances", limit=PAGE)["task_instances"]
         return [

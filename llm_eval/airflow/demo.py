@@ -18,7 +18,7 @@ from llm_eval import checkpoints, layout
 from llm_eval.airflow import ids
 from llm_eval.airflow.client import FINISHED, AirflowClient, DagRun
 from llm_eval.airflow.stack import Stack
-from llm_eval.airflow.up import airflow_home, end_on_sigterm
+from llm_eval.airflow.up import airflow_home, unwind_on_signals
 from llm_eval.airflow.watch import Outcome, wait_for
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InputError, LlmEvalError, MissingWeights, RunFailed
@@ -32,7 +32,7 @@ LEADERBOARD_SECONDS = 60.0
 
 def main() -> int:
     console = Console(highlight=False)
-    end_on_sigterm()
+    unwind_on_signals()
     # Several small models at once: with more threads than cores they would mostly wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     began = time.monotonic()
@@ -51,6 +51,7 @@ def main() -> int:
             console.print(f"failed: {outcome.label}: {outcome.reason}", markup=False)
         return 1 if failed else 0
     except KeyboardInterrupt:
+        console.print("interrupted; what was published stays, and so does every answer")
         return 130
     except LlmEvalError as error:
         console.print(f"error: {error}", markup=False)
@@ -86,6 +87,10 @@ def evaluate(client: AirflowClient, suite: SuiteSpec, names: list[str], console:
             wait_for_leaderboard(client, leaderboard, published)
         return outcomes
     finally:
+        asked_for = {run.run_id for run in runs.values()}
+        for run in client.runs(dags.values()):
+            if run.run_id in asked_for and run.state not in FINISHED:
+                client.stop(run)  # interrupted: the next start would go on with it
         for dag_id in (dag_id for dag_id, paused in was_paused.items() if paused):
             client.set_paused(dag_id, True)  # or the nightly schedule would start with the next `make up`
 

@@ -22,14 +22,16 @@ def airflow_home() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME") or settings.HOME / "var" / "airflow")
 
 
-def end_on_sigterm() -> None:
-    """Makes SIGTERM unwind like Ctrl-C does, so that the stack is stopped."""
+def unwind_on_signals() -> None:
+    """Makes SIGTERM unwind like Ctrl-C does, so that the stack is stopped; and Ctrl-C too, which a shell's background
+    jobs inherit as ignored."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> int:
     console = Console(highlight=False)
-    end_on_sigterm()
+    unwind_on_signals()
     try:
         with Stack(airflow_home(), port=PORT, triggerer=True, tell=console.print) as stack:
             console.print(f"\n  Airflow      {stack.url}\n  user         {USER}\n  password     {stack.password}")

@@ -121,3 +121,18 @@ def test_parsing_the_dag_files_imports_nothing_heavy(place):
     parsed = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, cwd=HOME)
 
     assert parsed.stdout.splitlines()[-1] == "[]", parsed.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("component", "ahead"), [("scheduler", True), ("api-server", False)])
+def test_only_the_scheduler_imports_libraries_ahead_of_its_tasks(component, ahead):
+    script = "import airflow_local_settings, sys; print('pyarrow' in sys.modules, 'llm_eval' in sys.modules)"
+
+    imported = subprocess.run(
+        [sys.executable, "-c", script, component],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HOME / "include" / "airflow")},
+    )
+
+    assert imported.stdout.split() == [str(ahead), "False"], imported.stderr
