@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Collection
 from datetime import datetime
 
 from rich.console import Console
@@ -25,7 +26,7 @@ from llm_eval.errors import InputError, LlmEvalError, MissingWeights, RunFailed
 from llm_eval.settings import Settings
 from llm_eval.specs import SuiteSpec
 
-SUITE, MODEL = "nightly", "demo"
+SUITE, MODEL, RUN_NAME = "nightly", "demo", "demo"
 RUNS_SECONDS = 600.0
 LEADERBOARD_SECONDS = 60.0
 
@@ -74,33 +75,40 @@ def evaluate(client: AirflowClient, suite: SuiteSpec, names: list[str], console:
     dags = {dataset: ids.evaluation_dag_id(ids.Pair(MODEL, dataset)) for dataset in suite.datasets}
     leaderboard = ids.leaderboard_dag_id(suite.name)
     was_paused = {dag_id: client.set_paused(dag_id, False) for dag_id in (*dags.values(), leaderboard)}
-    runs = {
-        f"{dataset} · {name}": client.trigger(dag_id, {"checkpoint": name})
-        for name in names
-        for dataset, dag_id in dags.items()
-    }
-    console.print(f"Airflow: triggered {len(runs)} runs: {len(names)} checkpoints × {len(dags)} datasets")
     try:
+        stop_runs(client, dags.values())
+        runs = {
+            f"{dataset} · {name}": client.trigger(dag_id, {"checkpoint": name}, RUN_NAME)
+            for name in names
+            for dataset, dag_id in dags.items()
+        }
+        console.print(f"Airflow: triggered {len(runs)} runs: {len(names)} checkpoints × {len(dags)} datasets")
         outcomes = wait_for(client, runs, console, RUNS_SECONDS)
         published = [outcome.run for outcome in outcomes if outcome.reason is None]
         if published:
             wait_for_leaderboard(client, leaderboard, published)
         return outcomes
     finally:
-        asked_for = {run.run_id for run in runs.values()}
-        for run in client.runs(dags.values()):
-            if run.run_id in asked_for and run.state not in FINISHED:
-                client.stop(run)  # interrupted: the next start would go on with it
+        stop_runs(client, dags.values())
         for dag_id in (dag_id for dag_id, paused in was_paused.items() if paused):
             client.set_paused(dag_id, True)  # or the nightly schedule would start with the next `make up`
 
 
+def stop_runs(client: AirflowClient, dag_ids: Collection[str]) -> None:
+    """End the demo's unfinished runs: after an interruption, the next start of Airflow would go on with them first."""
+    for run in client.runs(dag_ids):
+        if run.run_id.startswith(f"{RUN_NAME}__") and run.state not in FINISHED:
+            client.stop(run)
+
+
 def wait_for_leaderboard(client: AirflowClient, dag_id: str, published: list[DagRun]) -> None:
     """Until the leaderboard was rebuilt after the last of these runs. Raises RunFailed if it fails or never comes."""
-    last = max(datetime.fromisoformat(run.ended_at or "") for run in published)
+    tasks = (task for run in published for task in client.tasks(run) if task.task_id == "publish" and task.ended_at)
+    last = max(datetime.fromisoformat(task.ended_at or "") for task in tasks)
     limit = time.monotonic() + LEADERBOARD_SECONDS
     while time.monotonic() < limit:
-        after = [r for r in client.runs([dag_id]) if r.started_at and datetime.fromisoformat(r.started_at) >= last]
+        # Several results may make one rebuild, but one that was asked for after the last of them has seen them all.
+        after = [run for run in client.runs([dag_id]) if datetime.fromisoformat(run.queued_at) >= last]
         ended = [run for run in after if run.state in FINISHED]
         if ended:
             if ended[0].state != "success":

@@ -25,8 +25,8 @@ def airflow_home() -> Path:
 def unwind_on_signals() -> None:
     """Makes SIGTERM unwind like Ctrl-C does, so that the stack is stopped; and Ctrl-C too, which a shell's background
     jobs inherit as ignored."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from llm_eval.airflow.client import FINISHED, AirflowClient, DagRun, Task
 from llm_eval.errors import RunFailed
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0  # each look costs the API server some 50 ms of CPU
 DONE = frozenset({"success", "skipped"})
 
 
@@ -46,6 +46,7 @@ def wait_for(
 ) -> list[Outcome]:
     """Outcomes of these runs, named by label, in their order. Raises RunFailed if they take longer than that."""
     waiting = {Key(run.dag_id, run.run_id): label for label, run in runs.items()}
+    first = min((run.queued_at for run in runs.values()), default="")
     outcomes: dict[str, Outcome] = {}
     limit = time.monotonic() + timeout_seconds
     with Board(console, list(runs)) as board:
@@ -53,16 +54,16 @@ def wait_for(
             if time.monotonic() > limit:
                 raise RunFailed(f"still running after {timeout_seconds:g} s: {', '.join(waiting.values())}")
             time.sleep(POLL_SECONDS)
-            seen = {Key(run.dag_id, run.run_id): run for run in client.runs({key.dag_id for key in waiting})}
-            for key in [key for key in waiting if key in seen]:
-                label, run = waiting[key], seen[key]
-                if run.state != "queued":
-                    board.show(label, client.tasks(run))
-                if run.state in FINISHED:
+            dag_ids = {key.dag_id for key in waiting}
+            if board.is_live:
+                board.show(waiting, [task for dag_id in dag_ids for task in client.tasks_since(dag_id, first)])
+            for run in client.runs(dag_ids):
+                key = Key(run.dag_id, run.run_id)
+                if key in waiting and run.state in FINISHED:
+                    label = waiting.pop(key)
                     reason = None if run.state == "success" else client.why_failed(run)
                     outcomes[label] = Outcome(label, run, reason)
                     board.finish(outcomes[label])
-                    del waiting[key]
     return [outcomes[label] for label in runs]
 
 
@@ -70,10 +71,10 @@ class Board:
     """What the user sees meanwhile."""
 
     def __init__(self, console: Console, labels: Sequence[str]) -> None:
-        self._console, self._live = console, console.is_terminal
+        self._console, self.is_live = console, console.is_terminal
         columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
         columns += [TextColumn("{task.fields[doing]}"), TimeElapsedColumn()]
-        self._bars = Progress(*columns, console=console, disable=not self._live)
+        self._bars = Progress(*columns, console=console, disable=not self.is_live)
         self._rows: dict[str, TaskID] = {
             label: self._bars.add_task(escape(label), total=None, doing="waiting") for label in labels
         }
@@ -87,13 +88,16 @@ class Board:
     ) -> None:
         self._bars.stop()
 
-    def show(self, label: str, tasks: Sequence[Task]) -> None:
-        done = sum(task.state in DONE for task in tasks)
-        self._bars.update(self._rows[label], completed=done, total=len(tasks) or None, doing=doing(tasks))
+    def show(self, labels: Mapping[Key, str], tasks: Sequence[Task]) -> None:
+        """`tasks`: of any runs; those of runs without a label are passed over."""
+        for key, label in labels.items():
+            mine = [task for task in tasks if (task.dag_id, task.run_id) == key]
+            done = sum(task.state in DONE for task in mine)
+            self._bars.update(self._rows[label], completed=done, total=len(mine) or None, doing=doing(mine))
 
     def finish(self, outcome: Outcome) -> None:
         self._bars.update(self._rows[outcome.label], doing="failed" if outcome.reason else "done")
-        if not self._live:
+        if not self.is_live:
             self._console.print(escape(f"{outcome.label}: {told(outcome)}"), highlight=False, soft_wrap=True)
 
 

@@ -34,7 +34,6 @@ def test_a_run_is_shown_by_what_it_is_at(tasks, shown):
 def test_without_a_terminal_each_ended_run_is_one_plain_line():
     file = StringIO()
     with Board(Console(file=file, width=40), ["gsm8k · [step-1]", "mmlu"]) as board:
-        board.show("mmlu", [task("plan", "running")])
         board.finish(Outcome("gsm8k · [step-1]", RUN, None))
         board.finish(Outcome("mmlu", RUN, "plan: model 'm': there is no folder '/models/[m]'"))
 
