@@ -32,7 +32,10 @@ def failure(exit_code: int, reason: str) -> AirflowException:
 def tell_reason(context: Mapping[str, Any]) -> None:
     """Ends the task's log with the reason, where a reader looks first: Airflow logs a traceback before it."""
     error = context.get("exception")
-    logger.error("%s", str(error) or type(error).__name__)
+    if error is None:
+        logger.error("ended from outside: stopped by hand, or its worker was lost")
+    else:
+        logger.error("%s", str(error) or type(error).__name__)
 
 
 RETRIES: dict[str, Any] = {

@@ -127,10 +127,18 @@ def test_other_errors_pass_as_they_are():
         raise KeyError("a bug")
 
 
-def test_the_reason_ends_the_log(caplog):
-    tell_reason({"exception": AirflowFailException("model 'm': no weights")})
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        ({"exception": AirflowFailException("model 'm': no weights")}, "model 'm': no weights"),
+        ({"exception": KeyError()}, "KeyError"),
+        ({}, "ended from outside: stopped by hand, or its worker was lost"),
+    ],
+)
+def test_the_reason_ends_the_log(caplog, context, line):
+    tell_reason(context)
 
-    assert caplog.record_tuples[-1][1:] == (logging.ERROR, "model 'm': no weights")
+    assert caplog.record_tuples[-1][1:] == (logging.ERROR, line)
 
 
 def event(name):
