@@ -109,6 +109,10 @@ class Catalog:
         patterns = list(patterns)
         return [n for n in sorted(self._files[kind]) if all(fnmatch.fnmatch(n, f"*{p}*") for p in patterns)]
 
+    def strays(self) -> list[Path]:
+        """Files in the catalog's folders that look like catalog files but are not read: `.yml` instead of `.yaml`."""
+        return sorted(path for folder in self.folders for kind in KINDS for path in (folder / kind).glob("*.yml"))
+
     def path(self, kind: str, name: str) -> Path:
         if name not in self._files[kind]:
             raise UnknownName(kind.removesuffix("s"), name, self._files[kind], hint=f"See `llm-eval list {kind}`.")
@@ -173,9 +177,4 @@ def _overridden(values: Mapping[str, Any], overrides: Mapping[str, Any] | None) 
 
 
 def _files_of(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        if path.stem in found:
-            raise InvalidSpec(f"{path} and {found[path.stem]} define the same name")
-        found[path.stem] = path
-    return found
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

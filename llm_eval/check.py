@@ -2,71 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from llm_eval import backends
-from llm_eval.catalog import Catalog, split_reference
-from llm_eval.errors import InputError
+from llm_eval.catalog import Catalog
+from llm_eval.errors import InputError, UnknownName, UnsupportedRequest
 from llm_eval.specs import SuiteSpec
 from llm_eval.stages.plan import check_dataset
 
 
-def mistakes(catalog: Catalog) -> Iterator[str]:
+def mistakes(catalog: Catalog) -> list[str]:
     """One message per mistake: files that break their schema, unknown names in suites, pairs no backend can answer.
 
     Data and weights are not looked for: a catalog is checked on machines that have neither.
     """
-    for name in catalog.names("models"):
-        yield from _mistake(lambda name=name: catalog.model(name))
-    for name in catalog.names("datasets"):
-        where = str(catalog.path("datasets", name))
-        for reference in (name, *_variants(catalog, name)):
-            yield from _mistake(
-                lambda reference=reference, where=where: check_dataset(catalog.dataset(reference), where)
-            )
-    for name in catalog.names("suites"):
-        yield from _suite_mistakes(catalog, name)
+    strays = [f"{path}: is not read; catalog files end in .yaml" for path in catalog.strays()]
+    # A broken file is met once by its own name and again in every suite that names it.
+    return list(dict.fromkeys([*strays, *(found for read in _readings(catalog) if (found := _mistake(read)))]))
 
 
-def _mistake(attempt: object) -> Iterator[str]:
+def _mistake(read: Callable[[], object]) -> str | None:
     try:
-        attempt()  # type: ignore[operator]
+        read()
     except InputError as error:
-        yield str(error)
+        return str(error)
+    return None
+
+
+def _readings(catalog: Catalog) -> Iterator[Callable[[], object]]:
+    yield from (partial(catalog.model, name) for name in catalog.names("models"))
+    for name in catalog.names("datasets"):
+        yield partial(_read_dataset, catalog, name, name)
+        yield from (partial(_read_dataset, catalog, name, f"{name}_{v}") for v in _variants(catalog, name))
+    for name in catalog.names("suites"):
+        yield partial(catalog.suite, name)
+        if (suite := _suite(catalog, name)) is not None:
+            yield from (partial(_read_pair, catalog, suite, m, d) for m in suite.models for d in suite.datasets)
+
+
+def _read_dataset(catalog: Catalog, name: str, reference: str) -> None:
+    check_dataset(catalog.dataset(reference), str(catalog.path("datasets", name)))
 
 
 def _variants(catalog: Catalog, name: str) -> list[str]:
     try:
-        return [f"{name}_{variant}" for variant in catalog.variants(name)]
+        return catalog.variants(name)
     except InputError:
         return []  # the file itself is broken, and named as such
 
 
-def _suite_mistakes(catalog: Catalog, name: str) -> Iterator[str]:
+def _suite(catalog: Catalog, name: str) -> SuiteSpec | None:
     try:
-        suite = catalog.suite(name)
-    except InputError as error:
-        yield str(error)
-        return
-    for model in suite.models:
-        for reference in suite.datasets:
-            yield from (f"suite {name!r}: {m}" for m in _pair_mistakes(catalog, suite, model, reference))
+        return catalog.suite(name)
+    except InputError:
+        return None
 
 
-def _pair_mistakes(catalog: Catalog, suite: SuiteSpec, model: str, reference: str) -> Iterator[str]:
-    known = model in catalog.names("models"), split_reference(reference)[0] in catalog.names("datasets")
-    if all(known):
-        try:
-            spec, dataset = catalog.model(model), catalog.dataset(reference)
-        except InputError:
-            if split_reference(reference)[1] is None:
-                return  # the file is broken, and named as such
-            raise_for = reference
-            yield from _mistake(lambda: catalog.dataset(raise_for))
-            return
-        yield from _mistake(lambda: backends.check_kind(spec, dataset.prompt.kind))
-        return
-    if not known[0] and reference == suite.datasets[0]:
-        yield from _mistake(lambda: catalog.model(model))
-    if not known[1] and model == suite.models[0]:
-        yield from _mistake(lambda: catalog.dataset(reference))
+def _read_pair(catalog: Catalog, suite: SuiteSpec, model: str, reference: str) -> None:
+    try:
+        backends.check_kind(catalog.model(model), catalog.dataset(reference).prompt.kind)
+    except (UnknownName, UnsupportedRequest) as error:
+        raise InputError(f"suite {suite.name!r}: {error}") from error

@@ -253,7 +253,7 @@ def check(context: typer.Context) -> None:
     """Check every file of the catalog; lists all mistakes."""
     from llm_eval.check import mistakes
 
-    found = list(mistakes(context.obj.catalog))
+    found = mistakes(context.obj.catalog)
     if found:
         raise InputError("\n".join([*found, f"{len(found)} mistake(s) in the catalog"]))
     catalog = context.obj.catalog

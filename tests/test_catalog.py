@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llm_eval.catalog import Catalog, merge, set_dotted
+from llm_eval.check import mistakes
 from llm_eval.errors import InvalidSpec, UnknownName
 from tests.builders import DATASET
 
@@ -134,6 +135,32 @@ def test_yaml_can_not_make_objects(house):
 def test_a_missing_catalog_folder_is_named(tmp_path):
     with pytest.raises(InvalidSpec, match="no such catalog folder"):
         Catalog((tmp_path / "nowhere",))
+
+
+def test_a_file_with_the_other_suffix_is_named_by_the_check_and_takes_nothing_down(house):
+    stray = house.catalog_folder / "models" / "canned.yml"
+    stray.write_text("name: canned\n")
+
+    assert mistakes(house.catalog) == [f"{stray}: is not read; catalog files end in .yaml"]
+    assert house.catalog.model("canned").chat is False
+
+
+def test_a_broken_file_is_named_once_however_many_suites_name_it(house):
+    house.model(backend={"kind": "scripted", "reply": "A"})
+    house.suite()
+    house.suite(name="weekly")
+
+    (mistake,) = mistakes(house.catalog)
+
+    assert "canned.yaml" in mistake
+
+
+def test_an_unknown_name_in_a_suite_is_named_with_the_suite(house):
+    house.suite(datasets=["colours", "colors"])
+
+    (mistake,) = mistakes(house.catalog)
+
+    assert mistake.startswith("suite 'nightly': dataset 'colors' is not known. Did you mean 'colours'")
 
 
 def test_patterns_narrow_the_names(house):
