@@ -130,8 +130,8 @@ def test_the_child_dies_with_its_task_even_when_that_is_killed():
 
 
 def test_the_command_names_the_shard_only_where_there_are_several():
-    assert stage_arguments("infer", "/root/runs/m/d/r", "0/1") == ["infer", "/root/runs/m/d/r"]
-    assert stage_arguments("infer", "/root/runs/m/d/r", "1/4") == ["infer", "/root/runs/m/d/r", "--shard", "1/4"]
+    assert stage_arguments("infer", "/data/runs/m/d/r", "0/1") == ["infer", "/data/runs/m/d/r"]
+    assert stage_arguments("infer", "/data/runs/m/d/r", "1/4") == ["infer", "/data/runs/m/d/r", "--shard", "1/4"]
 
 
 def test_another_interpreter_may_run_the_stage():
