@@ -11,8 +11,10 @@ from tests.builders import House
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-# Where the real benchmark files are; apart from that, a developer's own settings must not reach a test.
-BENCHMARKS = Path(os.environ.get("LLM_EVAL_DATASETS") or CHECKOUT.parent / "shared" / "datasets")
+# Where the real benchmark files are, in a variable of the tests' own, which pytest-xdist's workers inherit; apart from
+# that, a developer's settings must not reach a test.
+_default = os.environ.get("LLM_EVAL_DATASETS") or str(CHECKOUT.parent / "shared" / "datasets")
+BENCHMARKS = Path(os.environ.setdefault("BENCHMARK_FILES", _default))
 for _name in [name for name in os.environ if name.startswith("LLM_EVAL_")]:
     del os.environ[_name]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
