@@ -17,7 +17,7 @@ from llm_eval.errors import RunFailed
 APPEAR_SECONDS = 90.0  # a DAG file is parsed within seconds of the start; much longer means that it cannot be
 PAGE = 1000
 FINISHED = frozenset({"success", "failed"})
-PAUSES = (0.5, 2.0, 5.0)
+PAUSES: tuple[float, ...] = (0.5, 2.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,13 @@ class AirflowClient:
     def __init__(self, url: str, user: str, password: str) -> None:
         # trust_env: a proxy from the environment must not see what goes to this machine.
         self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        self._pauses = PAUSES
         token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """The answer's JSON; a server in trouble is asked again. Raises RunFailed that says what Airflow answered."""
-        for pause in (*PAUSES, None):
+        for pause in (*self._pauses, None):
             try:
                 answer = self._http.request(method, path, json=body, params=query or None)
             except httpx.HTTPError as error:
@@ -66,6 +67,11 @@ class AirflowClient:
                     raise RequestRefused(answer.status_code, what)
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    def hurry(self) -> None:
+        """From now on ask once, and wait two seconds: for someone who has pressed Ctrl-C."""
+        self._http.timeout = httpx.Timeout(2.0)
+        self._pauses = ()
 
     def import_pools(self, pools: Mapping[str, Mapping[str, Any]]) -> None:
         """Create the pools that are not there; those that are keep their sizes, which an operator may have changed."""

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 
 from rich.console import Console
@@ -88,10 +89,14 @@ def evaluate(client: AirflowClient, suite: SuiteSpec, names: list[str], console:
         if published:
             wait_for_leaderboard(client, leaderboard, published)
         return outcomes
+    except KeyboardInterrupt:
+        console.print("stopping …")
+        client.hurry()  # what is left running ends with Airflow, and the next demo begins by tidying it up
+        raise
     finally:
-        stop_runs(client, dags.values())
-        for dag_id in (dag_id for dag_id, paused in was_paused.items() if paused):
-            client.set_paused(dag_id, True)  # or the nightly schedule would start with the next `make up`
+        with suppress(RunFailed):
+            for dag_id in (dag_id for dag_id, paused in was_paused.items() if paused):
+                client.set_paused(dag_id, True)  # or the nightly schedule would start with the next `make up`
 
 
 def stop_runs(client: AirflowClient, dag_ids: Collection[str]) -> None:

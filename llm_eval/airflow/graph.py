@@ -1,6 +1,6 @@
 """The shape of the DAGs. Pure: from what the catalog says to DAG objects, nothing read, nothing written.
 
-plan → fetch → validate → render → infer × shards → score → publish  ⇒  leaderboard of every suite with the pair
+plan → fetch → validate, render → infer × shards → score → publish  ⇒  leaderboard of every suite with the pair
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
     ) as dag:
         plan = PlanOperator(task_id="plan", pair=pair, suite=suites[0].name if suites else None)
         run_uri = plan.output[RUN_URI_KEY]
-        before = [StageOperator(task_id=s, stage=s, run_uri=run_uri) for s in ("fetch", "validate", "render")]
+        fetch = StageOperator(task_id="fetch", stage="fetch", run_uri=run_uri)
+        # Side by side: importing Great Expectations takes validate longer than all the rest, and infer waits for both.
+        before = [StageOperator(task_id=s, stage=s, run_uri=run_uri) for s in ("validate", "render")]
         infer = _infer(evaluation.model, run_uri, plan.output)
         score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
         publish = StageOperator(task_id="publish", stage="publish", run_uri=run_uri, outlets=[RESULTS])
-        chain(plan, *before, infer, score, publish)
+        chain(plan, fetch, before, infer, score, publish)
     return dag
 
 
