@@ -29,6 +29,10 @@ def test_the_stages_follow_one_another():
     assert [len(dag.get_task(stage).upstream_task_ids) > 0 for stage in STAGES] == [False] + [True] * 6
 
 
+def test_no_model_is_asked_before_the_samples_are_valid_and_rendered():
+    assert dag_of(model()).get_task("infer").upstream_task_ids >= {"validate", "render"}
+
+
 def test_the_ui_names_each_task_by_its_stage():
     assert [dag_of(model()).get_task(stage).operator_name for stage in STAGES] == [s.title() for s in STAGES]
 
