@@ -129,7 +129,7 @@ class Catalog:
 
     def model(self, name: str, overrides: Mapping[str, Any] | None = None) -> ModelSpec:
         values = _overridden(self._values("models", name), overrides)
-        return parse(ModelSpec, values, str(self.path("models", name)))
+        return parse(ModelSpec, values, _with(str(self.path("models", name)), overrides))
 
     def suite(self, name: str) -> SuiteSpec:
         return parse(SuiteSpec, self._values("suites", name), str(self.path("suites", name)))
@@ -149,7 +149,7 @@ class Catalog:
             for layer in _layers(name, variants, variant, where):
                 values = merge(values, layer)
         values = _overridden({k: v for k, v in values.items() if k != "variants"}, overrides)
-        return parse(DatasetSpec, values, where)
+        return parse(DatasetSpec, values, _with(where, overrides))
 
 
 def _layers(dataset: str, variants: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
@@ -167,6 +167,11 @@ def _layers(dataset: str, variants: Mapping[str, Any], name: str, where: str) ->
         if below in chain:
             raise InvalidSpec(f"{where}: variants extend one another in a circle: {' → '.join([*chain, below])}")
         chain.append(below)
+
+
+def _with(where: str, overrides: Mapping[str, Any] | None) -> str:
+    """The place to look for a mistake: the file may be right, and the run's own override wrong."""
+    return f"{where}, with this run's overrides of {', '.join(overrides)}" if overrides else where
 
 
 def _overridden(values: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> dict[str, Any]:
