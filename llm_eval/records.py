@@ -88,6 +88,9 @@ class Response:
 
     `shots` counts the few-shot examples that were really in the prompt; fewer than the request's where it did not fit.
     `likelihoods` has one entry per continuation, in order, for kinds "choices" and "perplexity".
+    `prefill_tokens` were read by the model for this response, `reused_tokens` would have been if every sequence were
+    read by itself; a prefix that several requests share counts as read for one of them. `latency_seconds` is this
+    response's share of the wall time, `prefill_seconds` the part of it that was reading.
     """
 
     request_id: str
@@ -97,8 +100,11 @@ class Response:
     shots: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    prefill_tokens: int = 0
+    reused_tokens: int = 0
     finish_reason: FinishReason = "stop"
     latency_seconds: float = 0.0
+    prefill_seconds: float = 0.0
     error: str | None = None
 
 

@@ -23,7 +23,15 @@ class TransformersBackend(Spec):
     device_map: str | None = None
     """Passed to from_pretrained, for models too big for one device: auto, balanced, sequential."""
     trust_remote_code: bool = False
-    batch_size: PositiveInt = 8
+    adapter_path: str | None = None
+    """A PEFT adapter (LoRA and its kin) laid over the weights: a folder (relative: under LLM_EVAL_MODELS) or a hub id."""
+    attention: Literal["packed", "plain"] = "packed"
+    """packed: no padding, shared prefixes read once. plain: the library's own attention over padded batches, slower; a
+    model that cannot be packed takes it by itself."""
+    batch_tokens: PositiveInt | Literal["auto"] = "auto"
+    """Tokens read in one forward pass at most. auto: from the free memory and the model's size."""
+    cache_gib: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Memory for the keys and values of shared prefixes and of answers being written. auto: an eighth of what is free."""
 
 
 class ReplayBackend(Spec):

@@ -26,7 +26,7 @@ class RunParams(Spec):
         {},
         title="Overrides",
         description="Catalog values for this run only, by dotted key: "
-        '{"dataset.generation.max_tokens": 64, "model.backend.batch_size": 4}',
+        '{"dataset.generation.max_tokens": 64, "model.backend.batch_tokens": 4}',
     )
 
 

@@ -45,7 +45,7 @@ def test_greedy_answers_are_those_of_the_library_alone_and_in_any_batch(ask, mod
     expected = {(p.id, 0): tokenizer.decode(written_ids(name, p, 16), skip_special_tokens=True) for p in prompts}
     assert len(set(expected.values())) == len(prompts), "answers must differ to prove anything"
     for batch_size in (1, 2, 8):
-        assert texts(ask(name, prompts, {"max_tokens": 16}, batch_size=batch_size)) == expected
+        assert texts(ask(name, prompts, {"max_tokens": 16}, batch_tokens=batch_size)) == expected
 
 
 def test_an_answer_at_its_limit_says_so_and_counts_its_tokens(ask, prompts):
@@ -55,8 +55,8 @@ def test_an_answer_at_its_limit_says_so_and_counts_its_tokens(ask, prompts):
 
 
 def test_a_sampled_answer_does_not_depend_on_its_neighbours(ask, prompts):
-    together = texts(ask("llama", prompts, SAMPLED, batch_size=8))
-    alone = texts(ask("llama", prompts, SAMPLED, batch_size=1))
+    together = texts(ask("llama", prompts, SAMPLED, batch_tokens=8))
+    alone = texts(ask("llama", prompts, SAMPLED, batch_tokens=1))
     assert together == alone
     assert together != texts(ask("llama", prompts, {"max_tokens": 16}))
 
@@ -168,6 +168,6 @@ def test_a_model_without_a_cache_writes_the_same(ask, load, prompts):
 def test_chat_prompts_are_answered(ask, conversation_of, sentences):
     requests = [conversation_of(str(i), "generate", ("user", text)) for i, text in enumerate(sentences)]
     together = ask("llama", requests, {"max_tokens": 6}, chat=True)
-    alone = ask("llama", requests, {"max_tokens": 6}, chat=True, batch_size=1)
+    alone = ask("llama", requests, {"max_tokens": 6}, chat=True, batch_tokens=1)
     assert texts(together) == texts(alone)
     assert len(set(texts(alone).values())) > 1

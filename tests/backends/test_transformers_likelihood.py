@@ -56,7 +56,7 @@ def largest_difference(left, right) -> float:
 @pytest.mark.parametrize("name", MODELS)
 def test_choices_score_the_continuations_own_tokens_given_the_prompt(ask, plain, tokenizer, questions, name):
     encode, reference = tokenizer(name).encode, plain(name)
-    answers = ask(name, questions, batch_size=3)
+    answers = ask(name, questions, batch_tokens=3)
     for question in questions:
         start = len(encode(question.text))
         response = answers[question.id, 0]
@@ -69,9 +69,9 @@ def test_choices_score_the_continuations_own_tokens_given_the_prompt(ask, plain,
 
 @pytest.mark.parametrize("name", MODELS)
 def test_choices_do_not_depend_on_the_batch(ask, questions, name):
-    alone = logprobs(ask(name, questions, batch_size=1))
-    together = logprobs(ask(name, questions, batch_size=32))
-    reversed_by_threes = logprobs(ask(name, questions[::-1], batch_size=3))
+    alone = logprobs(ask(name, questions, batch_tokens=1))
+    together = logprobs(ask(name, questions, batch_tokens=32))
+    reversed_by_threes = logprobs(ask(name, questions[::-1], batch_tokens=3))
     assert largest_difference(alone, together) <= 1e-4
     assert largest_difference(alone, reversed_by_threes) <= 1e-4
     orders = {tuple(sorted(range(len(CONTINUATIONS)), key=values.__getitem__)) for values in alone.values()}
@@ -86,14 +86,14 @@ def test_texts_of_different_length_have_the_same_perplexity_batched_and_alone(
 ):
     texts = [text * (1 + i % 3) for i, text in enumerate(sentences)]
     requests = [request_of(str(i), "perplexity", "Goal: ", (text, text[:20])) for i, text in enumerate(texts)]
-    together = ask(name, requests, batch_size=10)
+    together = ask(name, requests, batch_tokens=10)
     reference, encode = plain(name), tokenizer(name).encode
     for request in requests:
         for text, found in zip(request.continuations, together[request.id, 0].likelihoods, strict=True):
             ids = encode("Goal: " + text)
             assert found.logprob == pytest.approx(reference(ids, 1), abs=1e-4 * len(ids))
             assert (found.tokens, found.bytes) == (len(ids), len(("Goal: " + text).encode()))
-    alone = logprobs(ask(name, requests, batch_size=1))
+    alone = logprobs(ask(name, requests, batch_tokens=1))
     assert largest_difference(alone, logprobs(together)) <= 1e-4
 
 

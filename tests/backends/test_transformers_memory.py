@@ -79,7 +79,7 @@ def test_answers_are_the_same_after_memory_was_full(ask, request_of, monkeypatch
     continuations = (" A", " the whale") if kind == "choices" else ()
     requests = [request_of(str(i), kind, "Water boils. " * (i + 1), continuations) for i in range(5)]
     generation = {"max_tokens": 6, "temperature": 0.7, "attempts": 2}
-    expected = ask("llama", requests, generation, batch_size=2)
+    expected = ask("llama", requests, generation, batch_tokens=2)
     forward = LlamaForCausalLM.forward
     passes = []
 
@@ -91,7 +91,7 @@ def test_answers_are_the_same_after_memory_was_full(ask, request_of, monkeypatch
         return forward(self, input_ids, **arguments)
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", small)
-    found = ask("llama", requests, generation, batch_size=8)
+    found = ask("llama", requests, generation, batch_tokens=8)
 
     assert max(passes) > 2
     assert found.keys() == expected.keys()

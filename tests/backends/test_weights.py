@@ -74,7 +74,7 @@ def test_what_changes_answers_changes_the_identity(identity, change):
     assert identity("llama", **change) != identity("llama")
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 2}, {"device": "cuda:1"}, {"device": "auto", "device_map": "auto"}])
+@pytest.mark.parametrize("change", [{"batch_tokens": 2}, {"device": "cuda:1"}, {"device": "auto", "device_map": "auto"}])
 def test_how_it_is_computed_does_not_change_the_identity(identity, change):
     assert identity("llama", **change) == identity("llama")
 

@@ -63,7 +63,7 @@ class TransformersModel:
         from llm_eval.backends.transformers.loading import load
 
         spec = cast(TransformersBackend, model.backend)
-        return cls(Answerer(load(model, checkpoint, settings), spec.batch_size))
+        return cls(Answerer(load(model, checkpoint, settings), 8 if spec.batch_tokens == "auto" else spec.batch_tokens))
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         """Answers batch by batch, in order of length. A batch's wall time is shared evenly by its responses."""
