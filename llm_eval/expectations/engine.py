@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llm_eval import importing
 from llm_eval.errors import RunFailed
 from llm_eval.expectations import columns
 from llm_eval.expectations.rules import Rule, subset_rows
@@ -28,11 +29,14 @@ def try_rules(rules: Sequence[Rule], samples: Sequence[Sample], dataset: Dataset
     """One check per rule, in order. Raises RunFailed if Great Expectations itself breaks."""
     counts = Counter(sample.subset for sample in samples)
     rows = {subset: counts[subset] for subset in sorted({*dataset.subsets, *counts})}
+    gx = _great_expectations()
+    frames = _context(gx).data_sources.pandas_default
     found: dict[int, dict[str, Any]] = {}
     if of_samples := {i: rule for i, rule in enumerate(rules) if rule.about == "samples"}:
-        found |= _results(of_samples, _samples_frame(samples, of_samples.values()), columns.ID.name)
+        batch = frames.read_dataframe(_samples_frame(samples, of_samples.values()))
+        found |= _results(gx, of_samples, batch, columns.ID.name)
     if of_subsets := {i: rule for i, rule in enumerate(rules) if rule.about == "subsets"}:
-        found |= _results(of_subsets, _subsets_frame(rows), "subset")
+        found |= _results(gx, of_subsets, frames.read_dataframe(_subsets_frame(rows)), "subset")
     checks = tuple(_check(rule, found[i], rows) for i, rule in enumerate(rules))
     return Validation(
         dataset=dataset.name,
@@ -65,9 +69,11 @@ def _subsets_frame(rows: Mapping[str, int]) -> DataFrame:
 def _great_expectations() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read on import: it would report to its makers
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself otherwise
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), importing.uncollected():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports sre_constants
-        import great_expectations
+        # Half of its import: extras of its own, and what draws and tests distributions; no rule here needs them.
+        with importing.absent("sqlalchemy", "pyspark"), importing.deferred("scipy.stats", "altair"):
+            import great_expectations
     return great_expectations
 
 
@@ -85,21 +91,13 @@ def _context(gx: Any) -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def _results(rules: Mapping[int, Rule], frame: DataFrame, key: str) -> dict[int, dict[str, Any]]:
+def _results(gx: Any, rules: Mapping[int, Rule], batch: Any, key: str) -> dict[int, dict[str, Any]]:
     """What Great Expectations says of each rule: its `success`, and its result's own entries."""
-    gx = _great_expectations()
-    context = _context(gx)
-    batch = (
-        context.data_sources.add_pandas("memory")
-        .add_dataframe_asset("rows")
-        .add_batch_definition_whole_dataframe("all")
-    )
     expectations = [_expectation(gx.expectations, rule, number) for number, rule in rules.items()]
-    suite = context.suites.add(gx.ExpectationSuite(name="rules", expectations=expectations))
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name="rules", data=batch, suite=suite))
     listing = {"unexpected_index_column_names": [key], "partial_unexpected_count": _LISTED}
-    outcome = definition.run(
-        batch_parameters={"dataframe": frame}, result_format={"result_format": "SUMMARY", **listing}
+    outcome = batch.validate(
+        gx.ExpectationSuite(name="rules", expectations=expectations),
+        result_format={"result_format": "SUMMARY", **listing},
     )
     found = {}
     for result in outcome.results:

@@ -1,0 +1,69 @@
+"""Makes a large library's import cheap. The imports are most of a short run, and much of each serves nobody here."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from types import ModuleType
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is collected inside, and what was made inside is left out of every later collection.
+
+    An import makes hundreds of thousands of objects that stay; walking over them again and again takes a fifth of it.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def absent(*packages: str) -> Iterator[None]:
+    """Inside, `packages` are not installed: for a library that does without them where they are not there.
+
+    A package that is loaded already stays: there is nothing to save.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # the import system's own word for "there is none"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
+def deferred(*modules: str) -> Iterator[None]:
+    """Inside, an import of one of `modules` loads it only when something of it is first used, then or later."""
+    finder = _Deferring(modules)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Deferring(MetaPathFinder):
+    def __init__(self, modules: Collection[str]) -> None:
+        self._modules = modules
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path) if fullname in self._modules else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec

@@ -1,0 +1,85 @@
+"""What a plain run must not import, and the three means that keep it out."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from llm_eval import importing
+from tests.conftest import CHECKOUT
+
+
+def modules_after(code: str) -> set[str]:
+    """Names of all modules that a new interpreter has loaded after `code`."""
+    told = f"{code}\nimport sys; print(*(n for n, m in sys.modules.items() if type(m).__name__ != '_LazyModule'))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.fixture
+def made_module(tmp_path, monkeypatch):
+    """A module that says when it is loaded."""
+    (tmp_path / "made_module.py").write_text("import sys\nsys.made_module_loaded = True\nanswer = 42\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delattr(sys, "made_module_loaded", raising=False)
+    yield "made_module"
+    sys.modules.pop("made_module", None)
+
+
+def test_a_deferred_module_is_loaded_when_something_of_it_is_used(made_module):
+    with importing.deferred(made_module):
+        import made_module as module
+
+    assert not hasattr(sys, "made_module_loaded")
+    assert module.answer == 42
+    assert sys.made_module_loaded
+
+
+def test_an_absent_package_is_not_there_inside_and_there_again_after(made_module):
+    with importing.absent(made_module), pytest.raises(ModuleNotFoundError):
+        import made_module
+
+    import made_module
+
+    assert made_module.answer == 42
+
+
+def test_a_package_that_is_loaded_already_stays(made_module):
+    import made_module
+
+    with importing.absent("made_module"):
+        assert sys.modules["made_module"] is made_module
+
+
+def test_no_garbage_is_collected_while_a_library_is_imported():
+    with importing.uncollected():
+        assert not gc.isenabled()
+        held = [[] for _ in range(10)]
+
+    assert gc.isenabled()
+    assert not any(found is held for found in gc.get_objects())  # frozen: no later collection looks at it
+
+
+def test_collecting_stays_off_for_someone_who_had_it_off():
+    gc.disable()
+    try:
+        with importing.uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_validation_loads_no_database_toolkit_and_no_statistics():
+    loaded = modules_after(
+        "from llm_eval import expectations\n"
+        "from llm_eval.specs import DatasetSpec\n"
+        "from tests.builders import DATASET, choice_sample\n"
+        "assert not expectations.validate([choice_sample(targets=('E',))], DatasetSpec.model_validate(DATASET)).success"
+    )
+
+    assert "great_expectations" in loaded
+    assert loaded & {"sqlalchemy", "scipy.stats", "scipy.optimize", "altair"} == set()
