@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llm_eval import signals
 from llm_eval.errors import InputError, LlmEvalError
 from llm_eval.settings import Settings
 
@@ -275,13 +275,9 @@ def schema(
         print(path)
 
 
-def _terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)  # unwinds, so that `infer` writes what it holds
-
-
 def main() -> None:
     """Entry point of `llm-eval`."""
-    signal.signal(signal.SIGTERM, _terminated)
+    signals.take_charge()
     try:
         app()
     except LlmEvalError as error:

@@ -136,6 +136,13 @@ class Result:
     `value`, `stderr`, `ci_low`, `ci_high` are in the metric's `unit` ("fraction" is 0-1; reports show it as 0-100).
     `aggregation`: "samples" for one subset, "macro" for the unweighted mean over subsets, "micro" for the mean over
     samples of several subsets. Exactly one row of a run has `headline`.
+
+    What answering took is of the whole run, the same in each of its rows. `infer_seconds` sums over shards, so it is
+    machine time. `prefill_tokens` were really read; `prefix_reuse_fraction` (0-1) of what reading every sequence by
+    itself would take was saved by sharing. Prefill tokens per second of reading; answers' tokens per second of
+    writing. `peak_memory_gib` is the resident memory of the process that ran infer since that process began (with
+    `llm-eval run`, the stages before infer are in it), `peak_gpu_memory_gib` what tensors held on its GPUs together;
+    of several shards, the largest one's. None where the backend does not say.
     """
 
     run_id: str
@@ -170,7 +177,13 @@ class Result:
     code_version: str
     input_tokens: int
     output_tokens: int
+    prefill_tokens: int | None
+    prefix_reuse_fraction: float | None
+    prefill_tokens_per_second: float | None
+    decode_tokens_per_second: float | None
     infer_seconds: float
+    peak_memory_gib: float | None
+    peak_gpu_memory_gib: float | None
     cost_usd: float | None
     params: dict[str, Any] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ FULL = [
     Sample("s", "", None, (Message("user", "hi"), Message("assistant", "ho"))),
     Request("r", "s", "choices", "head", (Shot("u", "a"),), "text", None, (" A", " B")),
     Request("r", "s", "generate", messages=(Message("user", "你好"),)),
-    Response("r", 1, None, (Likelihood(-0.5, 2, 3),), 4, 5, 6, "scored", 0.25, None),
+    Response("r", 1, None, (Likelihood(-0.5, 2, 3),), 4, 5, 6, 7, 8, "scored", 0.25, 0.125, None),
     Score("s", "law", 0, "bleu", None, "failed", None, "lost", (1.0, 2.0)),
 ]
 

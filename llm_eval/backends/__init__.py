@@ -48,6 +48,10 @@ class Backend(Protocol):
         """
         ...
 
+    def peak_gpu_memory_bytes(self) -> int | None:
+        """The most that this process's tensors have held on GPUs, all GPUs together; None where none is used."""
+        ...
+
     def close(self) -> None: ...
 
 

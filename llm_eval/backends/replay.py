@@ -137,6 +137,9 @@ class Replay:
     def _where(self, request: Request, row: Row) -> str:
         return f"{self.path}, {row.place}: sample {request.sample_id!r}"
 
+    def peak_gpu_memory_bytes(self) -> int | None:
+        return None
+
     def close(self) -> None:
         self.rows = {}
 

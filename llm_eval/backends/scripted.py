@@ -81,6 +81,9 @@ class Scripted:
             with open(self.spec.journal, "a") as journal:  # opened each time: several shards append to one file
                 journal.write(request.id + "\n")
 
+    def peak_gpu_memory_bytes(self) -> int | None:
+        return None
+
     def close(self) -> None:
         pass
 

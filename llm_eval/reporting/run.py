@@ -82,4 +82,19 @@ def _counts(row: Result) -> Iterator[str]:
     yield f"samples {row.samples:,}   scored {row.scored:,}   no answer {row.no_answer:,}   failed {row.failed:,}"
     cost = "" if row.cost_usd is None else f"   cost {row.cost_usd:,.2f} USD"
     yield f"tokens {row.input_tokens:,} in, {row.output_tokens:,} out   inference {row.infer_seconds:,.1f} s{cost}"
+    if effort := list(_effort(row)):
+        yield "   ".join(effort)
     yield f"version {row.dataset_version}   mode {row.mode}   run {row.run_id}"
+
+
+def _effort(row: Result) -> Iterator[str]:
+    """What is known of how the tokens were read and written, and of the memory that it took."""
+    if row.prefill_tokens is not None:
+        speed = "" if row.prefill_tokens_per_second is None else f" at {row.prefill_tokens_per_second:,.0f} tokens/s"
+        reused = "" if row.prefix_reuse_fraction is None else f", {row.prefix_reuse_fraction:.1%} reused"
+        yield f"prefill {row.prefill_tokens:,}{speed}{reused}"
+    if row.decode_tokens_per_second is not None:
+        yield f"decode {row.decode_tokens_per_second:,.0f} tokens/s"
+    if row.peak_memory_gib is not None:
+        gpu = "" if row.peak_gpu_memory_gib is None else f", GPU {row.peak_gpu_memory_gib:.2f} GiB"
+        yield f"peak memory {row.peak_memory_gib:.2f} GiB{gpu}"

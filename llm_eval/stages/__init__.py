@@ -96,11 +96,15 @@ def run_stage(
 
 def _finished(manifest: str) -> Counts | None:
     """Counts of a finished stage; None if it must run. One that left failures behind is run again: they may pass."""
-    if not storage.exists(manifest):
-        return None
+    counts = read_counts(manifest) if storage.exists(manifest) else None
+    return None if counts is None or counts.get("failed") else counts
+
+
+def read_counts(manifest: str) -> Counts | None:
+    """What a stage's manifest counts; None if it is torn, which costs that stage another run."""
     try:
         counts: Counts = storage.read_json(manifest)["counts"]
     except (StorageError, KeyError, TypeError):
-        logger.warning("%s cannot be read: running the stage again", manifest)
+        logger.warning("%s cannot be read: its stage has to run again", manifest)
         return None
-    return None if counts.get("failed") else counts
+    return counts

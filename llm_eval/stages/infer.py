@@ -7,24 +7,24 @@ write side by side; readers keep one response per request and attempt.
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from llm_eval import layout, tables
-from llm_eval.backends import backend_of
+from llm_eval import layout, signals, tables
+from llm_eval.backends import Backend, backend_of
 from llm_eval.errors import InvalidData
-from llm_eval.layout import Layout, Shard
+from llm_eval.layout import Layout
 from llm_eval.records import Request, Response
-from llm_eval.stages import Counts, StageContext
+from llm_eval.stages import Counts, StageContext, read_counts
+from llm_eval.stages.effort import Effort
+from llm_eval.stages.memory import GIB, peak_memory_gib
+from llm_eval.stages.parts import PartWriter
 from llm_eval.stages.progress import Progress
 from llm_eval.stages.render import read_requests
 from llm_eval.storage import files
 
 logger = logging.getLogger(__name__)
 
-PART_SECONDS = 5.0
-PART_ROWS = 500
+PEAKS = ("peak_memory_gib", "peak_gpu_memory_gib")
 
 
 def manifest(context: StageContext) -> str:
@@ -40,15 +40,15 @@ def run(context: StageContext) -> Counts:
     logger.info(
         "infer: %d of %d requests already answered, asking %d", len(requests) - len(rest), len(requests), len(rest)
     )
-    asked = _ask(context, rest) if rest else []
+    asked, peaks = _ask(context, rest) if rest else ([], {})
     current = latest_of_each([*known.values(), *asked])
     mine = [current[r.id, a] for r in requests for a in range(attempts) if (r.id, a) in current]
     return {
         "requests": len(requests),
         "asked": len(rest),
         "failed": sum(r.error is not None for r in mine),
-        "input_tokens": sum(r.input_tokens for r in mine),
-        "output_tokens": sum(r.output_tokens for r in mine),
+        **Effort.of(mine).counts(),
+        **_largest([peaks, {} if context.force else read_peaks(context.layout)]),
     }
 
 
@@ -56,7 +56,8 @@ def _unanswered(response: Response | None) -> bool:
     return response is None or response.error is not None
 
 
-def _ask(context: StageContext, requests: Sequence[Request]) -> list[Response]:
+def _ask(context: StageContext, requests: Sequence[Request]) -> tuple[list[Response], dict[str, float]]:
+    """The responses, and the peaks of memory."""
     run, kind = context.run, backend_of(context.run.model)
     place = (run.model, run.checkpoint, run.dataset.name, context.settings)
     if kind.identity(*place) != run.weights:
@@ -64,44 +65,38 @@ def _ask(context: StageContext, requests: Sequence[Request]) -> list[Response]:
             f"model {run.model.name!r}: what answers has changed since run {run.run_id} was planned (a checkpoint was "
             "overwritten, a branch of the hub moved, a file edited). Plan a new run; the responses so far stay."
         )
-    backend = kind.open(*place)
-    parts = PartWriter(context.layout.responses, context.shard)
     answered: list[Response] = []
-    try:
-        with Progress(f"infer {context.shard}", len(requests) * run.dataset.generation.attempts) as progress:
-            for response in backend.answer(requests, run.dataset.generation):
-                answered.append(response)
-                parts.add(response)
-                progress.advance(response.input_tokens + response.output_tokens)
-    finally:
-        # Also on SIGTERM, Ctrl-C and a lost backend: what was answered stays answered.
-        parts.flush()
-        backend.close()
-    return answered
+    parts = PartWriter(context.layout.responses, context.shard)
+    with signals.saved(parts.flush), parts:
+        backend = kind.open(*place)
+        try:
+            with Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts) as progress:
+                for response in backend.answer(requests, run.dataset.generation):
+                    answered.append(response)
+                    parts.add(response)
+                    progress.advance(response)
+            return answered, _peaks(backend)
+        finally:
+            backend.close()
 
 
-class PartWriter:
-    """Collects responses and writes them as numbered parts, each complete or absent."""
+def _peaks(backend: Backend) -> dict[str, float]:
+    gpu = backend.peak_gpu_memory_bytes()
+    on_gpu = {} if gpu is None else {"peak_gpu_memory_gib": round(gpu / GIB, 3)}
+    return {"peak_memory_gib": peak_memory_gib(), **on_gpu}
 
-    def __init__(self, folder: str, shard: Shard) -> None:
-        # Names sort by the time their writer began: what was asked again, by force, comes after what it replaces.
-        began, writer = time.time_ns() // 1_000_000, uuid.uuid4().hex[:8]
-        self._prefix = layout.join(folder, f"part-{began:013d}-{writer}-{shard.index}of{shard.count}")
-        self._rows: list[Response] = []
-        self._chunk = 0
-        self._last_write = time.monotonic()
 
-    def add(self, response: Response) -> None:
-        self._rows.append(response)
-        if len(self._rows) >= PART_ROWS or time.monotonic() - self._last_write >= PART_SECONDS:
-            self.flush()
+def read_peaks(place: Layout) -> dict[str, float]:
+    """Peaks of memory, by the names that `records.Result` has for them, of the largest shard that is done."""
+    manifests = [f for f in files(place.responses, ".json") if "/manifest-" in f]
+    return _largest(counts for manifest in manifests if (counts := read_counts(manifest)) is not None)
 
-    def flush(self) -> None:
-        if self._rows:
-            tables.write(f"{self._prefix}-{self._chunk:05d}.parquet", Response, self._rows)
-            self._chunk += 1
-            self._rows = []
-        self._last_write = time.monotonic()
+
+def _largest(several: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    largest: dict[str, float] = {}
+    for figures in several:
+        largest |= {name: max(figures[name], largest.get(name, 0.0)) for name in PEAKS if name in figures}
+    return largest
 
 
 def latest_of_each(responses: Iterable[Response]) -> dict[tuple[str, int], Response]:

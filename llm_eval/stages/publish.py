@@ -5,7 +5,7 @@ A run that is published again replaces its own rows and nobody else's; readers n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from llm_eval import layout, storage, tables
@@ -15,8 +15,9 @@ from llm_eval.metrics.aggregate import aggregate
 from llm_eval.records import Response, Result, Sample, SampleResult, Score
 from llm_eval.specs import RunSpec
 from llm_eval.stages import Counts, StageContext
+from llm_eval.stages.effort import Effort
 from llm_eval.stages.fetch import read_samples
-from llm_eval.stages.infer import read_responses
+from llm_eval.stages.infer import read_peaks, read_responses
 from llm_eval.stages.render import read_requests
 from llm_eval.stages.score import manifest as score_manifest
 from llm_eval.stages.score import read_scores
@@ -36,7 +37,8 @@ def run(context: StageContext) -> Counts:
     asked = {r.id for r in read_requests(context.layout)}
     responses = {k: r for k, r in read_responses(context.layout).items() if k[0] in asked}
     samples = {s.id: s for s in read_samples(context.layout)}
-    rows = list(summary_rows(context.run, scores, list(responses.values()), datetime.now(UTC)))
+    effort, peaks = Effort.of(responses.values()), read_peaks(context.layout)
+    rows = list(summary_rows(context.run, scores, effort, peaks, datetime.now(UTC)))
     tables.write(context.layout.result("samples"), SampleResult, sample_rows(context.run, scores, responses, samples))
     tables.write(context.layout.result("summary"), Result, rows)
     headline = next(r for r in rows if r.headline)
@@ -51,7 +53,7 @@ def run(context: StageContext) -> Counts:
 
 
 def summary_rows(
-    run: RunSpec, scores: Sequence[Score], responses: Sequence[Response], now: datetime
+    run: RunSpec, scores: Sequence[Score], effort: Effort, peaks: Mapping[str, float], now: datetime
 ) -> Iterator[Result]:
     """Rows of one run: each metric over each subset, group and the whole; the first metric's whole is the headline."""
     for position, call in enumerate(run.dataset.metrics):
@@ -88,9 +90,15 @@ def summary_rows(
                 logical_date=run.logical_date,
                 evaluated_at=now.isoformat(timespec="seconds"),
                 code_version=run.code_version,
-                input_tokens=sum(r.input_tokens for r in responses),
-                output_tokens=sum(r.output_tokens for r in responses),
-                infer_seconds=round(sum(r.latency_seconds for r in responses), 3),
+                input_tokens=effort.input_tokens,
+                output_tokens=effort.output_tokens,
+                prefill_tokens=effort.prefill_tokens,
+                prefix_reuse_fraction=effort.prefix_reuse_fraction,
+                prefill_tokens_per_second=effort.prefill_tokens_per_second,
+                decode_tokens_per_second=effort.decode_tokens_per_second,
+                infer_seconds=round(effort.seconds, 3),
+                peak_memory_gib=peaks.get("peak_memory_gib"),
+                peak_gpu_memory_gib=peaks.get("peak_gpu_memory_gib"),
                 cost_usd=None,
                 params=run.params.model_dump(mode="json", exclude_defaults=True),
             )

@@ -39,7 +39,13 @@ DEFAULTS: dict[str, Any] = {
     "code_version": "0.1.0",
     "input_tokens": 120_000,
     "output_tokens": 3_000,
+    "prefill_tokens": None,
+    "prefix_reuse_fraction": None,
+    "prefill_tokens_per_second": None,
+    "decode_tokens_per_second": None,
     "infer_seconds": 61.5,
+    "peak_memory_gib": None,
+    "peak_gpu_memory_gib": None,
     "cost_usd": None,
 }
 

@@ -39,6 +39,29 @@ version 1cf9f0ab   mode gen   run run-1"""
     )
 
 
+@pytest.mark.parametrize(
+    ("figures", "line"),
+    [
+        (
+            {
+                "prefill_tokens": 24_000,
+                "prefix_reuse_fraction": 0.8,
+                "prefill_tokens_per_second": 9_812.4,
+                "decode_tokens_per_second": 640.5,
+                "peak_memory_gib": 0.523,
+                "peak_gpu_memory_gib": 12.1,
+            },
+            "prefill 24,000 at 9,812 tokens/s, 80.0% reused   decode 640 tokens/s   "
+            "peak memory 0.52 GiB, GPU 12.10 GiB",
+        ),
+        ({"peak_memory_gib": 1.5}, "peak memory 1.50 GiB"),
+        ({"prefill_tokens": 7, "prefix_reuse_fraction": 0.0}, "prefill 7, 0.0% reused"),
+    ],
+)
+def test_what_answering_took_is_said_as_far_as_it_is_known(figures, line):
+    assert run_report([result(**figures)]).splitlines()[-2] == line
+
+
 def test_of_many_subsets_the_best_and_the_worst_are_shown():
     rows = [result(), *(part(f"s{i}", i / 20, "samples") for i in range(12))]
 

@@ -17,7 +17,7 @@ import pytest
 from llm_eval import results
 from llm_eval.layout import Layout
 from llm_eval.stages import STAGES, run_stage
-from llm_eval.stages.infer import PART_ROWS
+from llm_eval.stages.parts import PART_ROWS
 from llm_eval.stages.plan import Wish, plan
 from tests.builders import NOON, House, rows
 from tests.conftest import CHECKOUT

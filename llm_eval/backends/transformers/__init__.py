@@ -71,6 +71,14 @@ class TransformersModel:
             raise ValueError("this model was closed")
         return self._answerer.answer(requests, generation)
 
+    def peak_gpu_memory_bytes(self) -> int | None:
+        """Sum of each GPU's own peak; None on a CPU."""
+        import torch
+
+        if not torch.cuda.is_available():
+            return None
+        return sum(torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count()))
+
     def close(self) -> None:
         """Give the memory back; a second call does nothing."""
         if self._answerer is not None:
