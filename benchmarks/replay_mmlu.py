@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
-from cpu import measure
+from cpu import measure, spreads
 
 from llm_eval import sampling, sources
 from llm_eval.catalog import Catalog
@@ -45,9 +44,8 @@ def main() -> None:
             command = [sys.executable, "-m", "llm_eval", "-q", "--catalog", str(place / "catalog")]
             command += ["--root", str(place / f"root-{number}"), "run", "-m", "replayed", "-d", arguments.dataset]
             runs.append(measure(command))
-    for name, values in zip(("cpu s", "wall s", "peak MiB"), zip(*runs, strict=True), strict=True):
-        shown = f"{min(values):8.2f} {statistics.median(values):8.2f} {max(values):8.2f}"
-        print(f"{len(samples)} answers, {name:9} min, median, max of {arguments.n}: {shown}")
+    for line in spreads(runs):
+        print(f"{len(samples)} answers, {line}")
 
 
 if __name__ == "__main__":
