@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from llm_eval.backends.transformers.decoding import Stops, pick
+from llm_eval.backends.transformers.sampling import Stops, pick
 from llm_eval.specs import Generation
 
 SAMPLED = {"max_tokens": 16, "temperature": 1.0, "seed": 3}
@@ -44,8 +44,8 @@ def test_greedy_answers_are_those_of_the_library_alone_and_in_any_batch(ask, mod
     tokenizer = AutoTokenizer.from_pretrained(models / name)
     expected = {(p.id, 0): tokenizer.decode(written_ids(name, p, 16), skip_special_tokens=True) for p in prompts}
     assert len(set(expected.values())) == len(prompts), "answers must differ to prove anything"
-    for batch_size in (1, 2, 8):
-        assert texts(ask(name, prompts, {"max_tokens": 16}, batch_tokens=batch_size)) == expected
+    for settings in ({"batch_tokens": 1}, {"batch_tokens": 50}, {}, {"attention": "plain"}):
+        assert texts(ask(name, prompts, {"max_tokens": 16}, **settings)) == expected
 
 
 def test_an_answer_at_its_limit_says_so_and_counts_its_tokens(ask, prompts):
@@ -149,18 +149,20 @@ def test_any_of_several_end_tokens_ends_an_answer_and_is_no_part_of_it(ask, writ
 
 
 def test_a_control_token_named_as_stop_ends_an_answer_though_decoding_would_hide_it(load):
-    loaded = load("llama")._answerer._loaded
+    loaded = load("llama")._answerer.loaded
     assert Stops.of(loaded, Generation(stop=("<|im_end|>", "\n"))).ids == {2, 4}
 
 
-def test_a_model_without_a_cache_writes_the_same(ask, load, prompts):
-    from dataclasses import replace
+def test_a_model_without_a_cache_writes_the_same(ask, load, prompts, monkeypatch):
+    from llm_eval.backends.transformers import loading
 
     expected = texts(ask("llama", prompts, {"max_tokens": 8}))
+    accepts = loading._accepts
+    monkeypatch.setattr(
+        loading, "_accepts", lambda network: accepts(network) - {"use_cache", "past_key_values", "frame"}
+    )
     model = load("llama")
-    model._answerer._loaded.model.config.use_cache = False
-    loaded = model._answerer._loaded
-    model._answerer._loaded = replace(loaded, accepts=loaded.accepts - {"use_cache", "past_key_values"})
+    model._answerer.loaded.model.config.use_cache = False
     answers = list(model.answer(prompts, Generation(max_tokens=8)))
     assert {(r.request_id, r.attempt): r.text for r in answers} == expected
 

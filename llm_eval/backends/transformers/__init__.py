@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from llm_eval.backends import weights
+from llm_eval.backends.transformers.check import check_pair
 from llm_eval.fingerprint import fingerprint
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
 from llm_eval.records import Request, RequestKind, Response
 from llm_eval.settings import Settings
-from llm_eval.specs import Checkpoint, Generation, ModelSpec, TransformersBackend
+from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec, TransformersBackend
 
 if TYPE_CHECKING:
     from llm_eval.backends.transformers.answering import Answerer
@@ -29,16 +30,22 @@ class TransformersModel:
 
     @classmethod
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
-        """Weights, tokenizer and whatever else changes answers; not batch size or devices. Raises MissingWeights."""
+        """Weights, adapter, tokenizer and whatever else changes answers; not devices. Raises MissingWeights."""
         spec = cast(TransformersBackend, model.backend)
         found = weights.places(model, checkpoint, settings)
         return fingerprint(
             weights.identity(found.model),
             weights.identity(found.tokenizer),
+            *([weights.identity(found.adapter)] if found.adapter is not None else []),
             spec.dtype,
             spec.trust_remote_code,
             model.context_tokens,  # decides how many examples fit
         )
+
+    @classmethod
+    def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:
+        """Reads the model's config and the heads of its files. Errors as `open` has them, and UnsupportedRequest."""
+        check_pair(model, checkpoint, dataset, settings)
 
     @classmethod
     def raw_prompt(
@@ -60,13 +67,14 @@ class TransformersModel:
         chat model without a chat template, BackendLost if the hub went away.
         """
         from llm_eval.backends.transformers.answering import Answerer
+        from llm_eval.backends.transformers.engine import engine
         from llm_eval.backends.transformers.loading import load
 
-        spec = cast(TransformersBackend, model.backend)
-        return cls(Answerer(load(model, checkpoint, settings), 8 if spec.batch_tokens == "auto" else spec.batch_tokens))
+        loaded = load(model, checkpoint, settings)
+        return cls(Answerer(loaded, engine(loaded, cast(TransformersBackend, model.backend))))
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
-        """Answers batch by batch, in order of length. A batch's wall time is shared evenly by its responses."""
+        """Answers as they are ready. The wall time of a pass is shared by the responses that it is for."""
         if self._answerer is None:
             raise ValueError("this model was closed")
         return self._answerer.answer(requests, generation)

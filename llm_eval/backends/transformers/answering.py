@@ -1,24 +1,23 @@
-"""Requests in, responses out: encode, sort, batch, and put together again."""
+"""Requests in, responses out: encode window by window, ask the engine, and put together again."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
-from llm_eval.backends.transformers.decoding import Task, write
-from llm_eval.backends.transformers.encoding import Encoder, Question, Row
-from llm_eval.backends.transformers.likelihood import log_likelihoods
-from llm_eval.backends.transformers.loading import NOT_FINITE, Loaded
-from llm_eval.backends.transformers.memory import Batcher
+from llm_eval.backends.transformers.drafts import Task
+from llm_eval.backends.transformers.encoding import Encoder, Question
+from llm_eval.backends.transformers.engine import Engine
+from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE, Loaded
+from llm_eval.backends.transformers.scoring import Scored
 from llm_eval.backends.transformers.tokens import Unanswerable
 from llm_eval.records import Likelihood, Request, Response
 from llm_eval.specs import Generation
 
-# Sorted by length among themselves: enough to pad little, few enough to hold their tokens and to answer soon.
-_BATCHES_IN_A_WINDOW = 64
-_NO_MEMORY = "the device's memory is too small for this request even alone; lower context_tokens or use a larger device"
+# Prefixes are shared within a window: enough requests to find them, few enough to hold their tokens and to answer soon.
+_WINDOW = 1024
 
 
 @dataclass(slots=True)
@@ -27,7 +26,8 @@ class Tally:
 
     question: Question
     rows_left: int
-    logprobs: list[float] = field(default_factory=list)
+    logprobs: list[float]
+    prefill_tokens: int = 0
     seconds: float = 0.0
     error: str | None = None
 
@@ -35,67 +35,81 @@ class Tally:
     def of(cls, question: Question) -> Tally:
         return cls(question, len(question.rows), [0.0] * len(question.sizes))
 
-    def count(self, row: Row, sums: list[float] | None, seconds: float) -> None:
-        """Add a row's sums, one per target; None if there was no memory for it."""
+    def count(self, scored: Scored) -> None:
         self.rows_left -= 1
-        self.seconds += seconds
-        if sums is None:
-            self.error = _NO_MEMORY
+        self.prefill_tokens += scored.prefill_tokens
+        self.seconds += scored.seconds
+        if scored.sums is None:
+            self.error = NO_MEMORY
             return
-        for target, logprob in zip(row.targets, sums, strict=True):
+        for target, logprob in zip(scored.row.targets, scored.sums, strict=True):
             self.logprobs[target.continuation] += logprob
 
     def response(self) -> Response:
-        request = self.question.request
+        question = self.question
         if self.error is None and not all(map(math.isfinite, self.logprobs)):
             self.error = NOT_FINITE
         if self.error is not None:
-            return _failed(request, self.error)
+            return _failed(question.request, self.error)
         likelihoods = tuple(
             Likelihood(logprob, size.tokens, size.bytes)
-            for logprob, size in zip(self.logprobs, self.question.sizes, strict=True)
+            for logprob, size in zip(self.logprobs, question.sizes, strict=True)
         )
         return Response(
-            request.id,
+            question.request.id,
             likelihoods=likelihoods,
-            shots=self.question.shots,
-            input_tokens=self.question.input_tokens,
+            shots=question.shots,
+            input_tokens=question.input_tokens,
+            prefill_tokens=self.prefill_tokens,
+            reused_tokens=sum(len(row.inputs) for row in question.rows) - self.prefill_tokens,
             finish_reason="scored",
             latency_seconds=self.seconds,
+            prefill_seconds=self.seconds,
         )
 
 
+@dataclass(slots=True)
 class Answerer:
-    """A loaded model and its batches."""
+    """A loaded model, its tokenizer's rules and its engine."""
 
-    def __init__(self, loaded: Loaded, batch_size: int) -> None:
-        self._loaded = loaded
-        self._batches = Batcher(batch_size)
-        self._encoder = Encoder(loaded.tokens, loaded.context_tokens, loaded.vocabulary)
+    loaded: Loaded
+    engine: Engine
+    _encoder: Encoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._encoder = Encoder(self.loaded.tokens, self.loaded.context_tokens, self.loaded.vocabulary)
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
-        window = self._batches.size * _BATCHES_IN_A_WINDOW
-        for begin in range(0, len(requests), window):
-            some = requests[begin : begin + window]
-            yield from self._written([r for r in some if r.kind == "generate"], generation)
-            yield from self._scored([r for r in some if r.kind != "generate"], generation)
+        """Every response once; those to questions first, in the order in which they come."""
+        scored = [request for request in requests if request.kind != "generate"]
+        for begin in range(0, len(scored), _WINDOW):
+            yield from self._scored(scored[begin : begin + _WINDOW], generation)
+        yield from self._written([request for request in requests if request.kind == "generate"], generation)
 
     def _written(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
-        tasks: list[Task] = []
-        for request in requests:
-            try:
-                prompt = self._encoder.prompt(request, generation.max_tokens)
-            except Unanswerable as error:
-                yield from _every_attempt(_failed(request, str(error)), generation)
-            else:
-                tasks += [Task(prompt, attempt) for attempt in range(generation.attempts)]
-        work = partial(write, self._loaded, generation)
-        for batch in self._batches.run(tasks, lambda t: len(t.prompt.ids), work):
-            if batch.answers is None:
-                yield from (replace(_failed(t.prompt.request, _NO_MEMORY), attempt=t.attempt) for t in batch.rows)
-            else:
-                share = batch.seconds / len(batch.rows)
-                yield from (replace(response, latency_seconds=share) for response in batch.answers)
+        failed: deque[Response] = deque()
+        for response in self.engine.write(generation, self._windows(requests, generation, failed)):
+            yield response
+            while failed:
+                yield failed.popleft()
+        yield from failed
+
+    def _windows(
+        self, requests: Sequence[Request], generation: Generation, failed: deque[Response]
+    ) -> Iterator[list[Task]]:
+        """Encoded as the engine asks for them; what cannot be encoded goes to `failed`."""
+        step = max(_WINDOW // generation.attempts, 1)
+        for begin in range(0, len(requests), step):
+            tasks: list[Task] = []
+            for request in requests[begin : begin + step]:
+                try:
+                    prompt = self._encoder.prompt(request, generation.max_tokens)
+                except Unanswerable as error:
+                    failed.extend(_every_attempt(_failed(request, str(error)), generation))
+                else:
+                    tasks += [Task(prompt, attempt) for attempt in range(generation.attempts)]
+            if tasks:
+                yield tasks
 
     def _scored(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         """Likelihoods are the same at every attempt: computed once, given for each."""
@@ -106,12 +120,11 @@ class Answerer:
             except Unanswerable as error:
                 yield from _every_attempt(_failed(request, str(error)), generation)
         rows = [row for tally in tallies.values() for row in tally.question.rows]
-        for batch in self._batches.run(rows, lambda r: len(r.inputs), partial(log_likelihoods, self._loaded)):
-            for i, row in enumerate(batch.rows):
-                tally = tallies[row.question]
-                tally.count(row, batch.answers[i] if batch.answers else None, batch.seconds / len(batch.rows))
-                if tally.rows_left == 0:
-                    yield from _every_attempt(tally.response(), generation)
+        for scored in self.engine.score(rows):
+            tally = tallies[scored.row.question]
+            tally.count(scored)
+            if tally.rows_left == 0:
+                yield from _every_attempt(tally.response(), generation)
 
     def release(self) -> None:
         """Let go of the model; its memory is free once nothing else holds it."""
@@ -119,7 +132,9 @@ class Answerer:
 
         import torch
 
-        del self._loaded
+        if self.loaded.lease is not None:
+            self.loaded.lease.release()
+        del self.loaded, self.engine
         if torch.cuda.is_available():
             gc.collect()  # modules may refer to each other in circles
             torch.cuda.empty_cache()
@@ -130,4 +145,7 @@ def _failed(request: Request, error: str) -> Response:
 
 
 def _every_attempt(response: Response, generation: Generation) -> Iterator[Response]:
-    return (replace(response, attempt=attempt) for attempt in range(generation.attempts))
+    """The first one tells what it cost, the others cost nothing."""
+    yield response
+    free = replace(response, prefill_tokens=0, reused_tokens=0, latency_seconds=0.0, prefill_seconds=0.0)
+    yield from (replace(free, attempt=attempt) for attempt in range(1, generation.attempts))

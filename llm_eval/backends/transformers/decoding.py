@@ -1,156 +1,161 @@
-"""Writing answers token by token, many prompts at once."""
+"""Writing answers token by token in slots: who is done leaves at once, and the next one takes the place."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_eval.backends.transformers.encoding import Prompt
-from llm_eval.backends.transformers.loading import NOT_FINITE, Loaded
-from llm_eval.backends.transformers.tokens import Tokens
-from llm_eval.records import FinishReason, Response
+from llm_eval.backends.transformers.attention import Writing
+from llm_eval.backends.transformers.drafts import Draft, Task
+from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE
+from llm_eval.backends.transformers.prefixes import Node, grow
+from llm_eval.backends.transformers.reading import Read, Reader
+from llm_eval.backends.transformers.sampling import Stops, pick
+from llm_eval.backends.transformers.slots import Slots, divided
+from llm_eval.records import Response
 from llm_eval.specs import Generation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SLACK = 8  # tokens beside the longest stop text that are looked at again after each step
+logger = logging.getLogger(__name__)
+
+_REFILL_SHARE = 8  # new prompts are read once so much of the slots is free: packs of one prompt are slow
 
 
-class Task(NamedTuple):
-    """One answer to write."""
+class Waiting(NamedTuple):
+    """A draft, and the leaf after which it goes on."""
 
-    prompt: Prompt
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stops:
-    """What ends an answer: tokens, and texts that may span several tokens."""
-
-    ids: frozenset[int]
-    texts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, loaded: Loaded, generation: Generation) -> Stops:
-        control = {token for text in generation.stop if (token := loaded.tokens.single(text)) is not None}
-        return cls(loaded.end_ids | control, generation.stop)
-
-    def cut(self, text: str) -> str:
-        """`text` before the first of the stop texts."""
-        return text[: min((at for stop in self.texts if (at := text.find(stop)) >= 0), default=len(text))]
-
-    def near_end(self, tokens: Tokens, before: Sequence[int], ids: Sequence[int]) -> bool:
-        """Whether the last tokens spell a stop text. A token is at least a byte, so that many tokens are enough."""
-        if not self.texts:
-            return False
-        tail = max(len(stop.encode()) for stop in self.texts) + _SLACK
-        text = tokens.decode([*before[-tail:], *ids[:-tail]], ids[-tail:])
-        return any(stop in text for stop in self.texts)
+    draft: Draft
+    leaf: Node
 
 
-@dataclass(slots=True)
-class Draft:
-    """An answer while it is written. `draws` depend on request and attempt only, never on the neighbours."""
+class Writer:
+    """Writes the answers to the tasks of several windows; slots stay full from one window to the next."""
 
-    task: Task
-    draws: random.Random
-    ids: list[int] = field(default_factory=list)
-    finish: FinishReason | None = None
+    def __init__(self, reader: Reader, generation: Generation, windows: Iterable[list[Task]], slots: int) -> None:
+        self._reader, self._generation = reader, generation
+        self._windows = iter(windows)
+        self._tokens = reader.loaded.tokens
+        self._stops = Stops.of(reader.loaded, generation)
+        self._slots: Slots[Waiting] = Slots(slots, reader.cache_tokens, reader.loaded.device, reader.loaded.dtype)
+        self._queue: deque[Node] = deque()
+        self._longest = 0  # tokens of its own that a waiting draft begins with, at most
+        self._kept: set[Node] = set()
 
+    def write(self) -> Iterator[Response]:
+        """Each task's response once, in the order in which they end. Raises as Reader.read does."""
+        while True:
+            yield from self._admit()
+            if not len(self._slots):
+                return
+            yield from self._step()
 
-def write(loaded: Loaded, generation: Generation, tasks: list[Task]) -> list[Response]:
-    """One response per task, in order. Padding stands on the left and is masked; positions count from each prompt."""
-    import torch
+    def _admit(self) -> Iterator[Response]:
+        """Read prompts into free slots, until they are full or nothing waits."""
+        while self._fill_queue():
+            free = self._slots.free(self._longest + self._generation.max_tokens // 2, self._kept_tokens())
+            if len(self._slots) and free * _REFILL_SHARE < self._slots.rows:
+                return
+            yield from self._begin(self._reader.read(self._queue, leaves=max(free, 1), keeps_all=True))
 
-    stops = Stops.of(loaded, generation)
-    drafts = [Draft(t, random.Random(f"{generation.seed} {t.prompt.request.id} {t.attempt}")) for t in tasks]
-    ids, mask = _left_padded([t.prompt.ids for t in tasks])
-    ids, mask = ids.to(loaded.device), mask.to(loaded.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = None
-    for _ in range(generation.max_tokens):
-        seen = ids.shape[1] if cache is None else 1  # a model without a cache reads everything again
-        output = loaded.forward(
-            ids[:, -seen:],
-            attention_mask=mask,
-            position_ids=positions[:, -seen:],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
+    def _fill_queue(self) -> bool:
+        while not self._queue and (tasks := next(self._windows, None)) is not None:
+            drafts = [Draft.of(task, self._generation) for task in tasks]
+            forest = grow([draft.all_ids for draft in drafts], self._reader.longest_prefix)
+            for draft, leaf in zip(drafts, forest.leaves, strict=True):
+                leaf.want(leaf.end - 1, Waiting(draft, leaf))
+            nodes = forest.in_order()
+            for node in nodes:
+                node.owner = drafts[node.owner]
+            self._longest = max(sum(len(n.ids) for n in divided(leaf)[1]) for leaf in forest.leaves)
+            self._queue.extend(nodes)
+        return bool(self._queue)
+
+    def _kept_tokens(self) -> int:
+        self._kept = {node for node in self._kept if node.kept is not None}
+        return sum(len(node.ids) for node in self._kept)
+
+    def _begin(self, read: Read) -> Iterator[Response]:
+        """The first token of every draft whose prompt is read now."""
+        for node in read.nodes:
+            node.owner.prefill_tokens += len(node.ids)
+            node.owner.prefill_seconds += read.seconds * len(node.ids) / read.tokens
+        self._kept.update(node for node in read.nodes if node.children)
+        waiting = [one for them in read.wanted for one in them]
+        if read.logits is None:
+            for draft, _ in waiting:
+                draft.fail(NO_MEMORY)
+        else:
+            self._add_tokens([draft for draft, _ in waiting], read.logits)
+        for draft, leaf in waiting:
+            if draft.error == NOT_FINITE and len(read.nodes) > 1:
+                yield from self._begin_alone(draft, leaf)
+            elif draft.finish is None:
+                self._slots.put(Waiting(draft, leaf), leaf)
+                leaf.kept = None
+            else:
+                leaf.release()
+                yield draft.response(self._stops, self._tokens)
+
+    def _begin_alone(self, draft: Draft, leaf: Node) -> Iterator[Response]:
+        """A NaN in one sequence of a pack reaches others through the zeros that hide it: 0 * NaN is NaN."""
+        leaf.release()
+        draft.finish = draft.error = None
+        queue = deque([self._leaf_of(draft, draft.all_ids, 0, None)])
+        while queue:
+            yield from self._begin(self._reader.read(queue, leaves=1, keeps_all=True))
+
+    def _leaf_of(self, draft: Draft, ids: list[int], start: int, parent: Node | None) -> Node:
+        leaf = Node(ids, start, parent, owner=draft, users=1)
+        leaf.want(leaf.end - 1, Waiting(draft, leaf))
+        return leaf
+
+    def _step(self) -> Iterator[Response]:
+        """One more token for every draft in a slot."""
+        while self._slots.crowded(self._kept_tokens()):
+            self._evict(1)
+        drafts = [draft for draft, _ in self._slots.occupants]
+        begun = time.perf_counter()
+        logits = self._reader.step(
+            [draft.ids[-1] for draft in drafts],
+            [len(draft.task.prompt.ids) + len(draft.ids) - 1 for draft in drafts],
+            Writing(self._slots),
         )
-        cache = getattr(output, "past_key_values", None)
-        logits = output.logits[:, -1].float()
-        sane = torch.isfinite(logits.amax(-1)).tolist()
-        chosen = pick(logits, generation, [draft.draws.random() for draft in drafts])
-        for draft, token, is_sane in zip(drafts, chosen.tolist(), sane, strict=True):
-            _continue(draft, token, is_sane, stops, loaded.tokens)
-        if all(draft.finish for draft in drafts):
-            break
-        ids = torch.cat([ids, chosen[:, None].to(ids)], dim=1)
-        mask = torch.cat([mask, mask.new_ones(len(drafts), 1)], dim=1)
-        positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
-    return [_response(draft, stops, loaded.tokens) for draft in drafts]
+        if logits is None and len(drafts) > 1:
+            self._evict(len(drafts) // 2)
+            self._slots.shrink()
+            logger.warning("out of memory with %d answers at once, going on with %d", len(drafts), self._slots.rows)
+            return
+        if logits is None:
+            drafts[0].fail(NO_MEMORY)
+        else:
+            self._slots.advance()
+            self._add_tokens(drafts, logits)
+        share = (time.perf_counter() - begun) / len(drafts)
+        for row in reversed(range(len(drafts))):
+            drafts[row].decode_seconds += share
+            if drafts[row].finish is not None:
+                self._slots.remove(row).leaf.release()
+                yield drafts[row].response(self._stops, self._tokens)
 
+    def _add_tokens(self, drafts: list[Draft], logits: Tensor) -> None:
+        logits = logits.float()
+        sane = logits.amax(-1).isfinite().tolist()
+        chosen = pick(logits, self._generation, [draft.draw() for draft in drafts]).tolist()
+        for draft, token, is_sane in zip(drafts, chosen, sane, strict=True):
+            if is_sane:
+                draft.add(token, self._stops, self._tokens, self._generation.max_tokens)
+            else:
+                draft.fail(NOT_FINITE)
 
-def _left_padded(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
-    import torch
-
-    width = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(prompts):
-        ids[i, width - len(prompt) :] = torch.tensor(prompt)
-        mask[i, width - len(prompt) :] = 1
-    return ids, mask
-
-
-def pick(logits: Tensor, generation: Generation, draws: list[float]) -> Tensor:
-    """The next token of each row: the likeliest, or where `draws` (in [0, 1)) fall on the cumulated probabilities.
-
-    Shapes: logits (row, vocabulary) float32; returns (row,). Temperature first, then top_k, then top_p: the fewest
-    likeliest tokens whose probabilities reach top_p.
-    """
-    import torch
-
-    if generation.temperature == 0:
-        return logits.argmax(-1)
-    ordered, tokens = (logits - logits.amax(-1, keepdim=True)).sort(stable=True, dim=-1, descending=True)
-    if generation.top_k is not None:
-        ordered = ordered[:, : generation.top_k]
-    probabilities = (ordered / generation.temperature).double().softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities
-    probabilities = probabilities.where(before < generation.top_p, torch.zeros_like(probabilities))
-    reached = probabilities.cumsum(-1)
-    drawn = torch.tensor(draws, dtype=torch.float64, device=logits.device)[:, None] * reached[:, -1:]
-    index = torch.searchsorted(reached, drawn, right=True).clamp(max=reached.shape[-1] - 1)
-    return tokens.gather(-1, index)[:, 0]
-
-
-def _continue(draft: Draft, token: int, is_sane: bool, stops: Stops, tokens: Tokens) -> None:
-    if draft.finish is not None:
-        return
-    if not is_sane:
-        draft.finish = "error"
-        return
-    draft.ids.append(token)
-    if token in stops.ids or stops.near_end(tokens, draft.task.prompt.ids, draft.ids):
-        draft.finish = "stop"
-
-
-def _response(draft: Draft, stops: Stops, tokens: Tokens) -> Response:
-    prompt, attempt = draft.task
-    if draft.finish == "error":
-        return Response(prompt.request.id, attempt, finish_reason="error", error=NOT_FINITE)
-    written = draft.ids[:-1] if draft.ids[-1] in stops.ids else draft.ids
-    return Response(
-        prompt.request.id,
-        attempt,
-        text=stops.cut(tokens.decode(prompt.ids, written)),
-        shots=prompt.shots,
-        input_tokens=len(prompt.ids),
-        output_tokens=len(draft.ids),
-        finish_reason=draft.finish or "length",
-    )
+    def _evict(self, rows: int) -> None:
+        """Put the drafts of the last rows back to the front of the queue, with what they have written so far."""
+        for _ in range(rows):
+            draft, leaf = self._slots.remove(len(self._slots) - 1)
+            again = self._leaf_of(draft, draft.all_ids[leaf.start :], leaf.start, leaf.parent)
+            self._queue.appendleft(again)
+            self._longest = max(self._longest, sum(len(n.ids) for n in divided(again)[1]))

@@ -1,20 +1,83 @@
-"""Batches that shrink when a device's memory is full."""
+"""How much is read at once: from the free memory and the model's size, and less after it was full."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from llm_eval.backends.transformers.packing import Limits
 from llm_eval.errors import BackendLost
+from llm_eval.specs import TransformersBackend
+
+if TYPE_CHECKING:
+    from llm_eval.backends.transformers.loading import Loaded
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R")
-A = TypeVar("A")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+GIB = 1 << 30
 
 _FULL = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# Beyond so many tokens a pass gets no faster: a core's caches are full, or a GPU's multiplications.
+_TOKENS = {"cpu": 2048, "cuda": 16384}
+_SLOTS = {"cpu": 64, "cuda": 256}
+_LOGIT_BYTES = 512 << 20
+_SHARE = 8  # of the free memory: one for a pass, one for the logits, one for keys and values
+_WIDTHS_OF_A_TOKEN = 16  # float32 vectors of the hidden size that a layer holds at once, generously
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """limits: of one pass. cache_tokens: tokens whose keys and values may be held. slots: answers written at once."""
+
+    limits: Limits
+    cache_tokens: int
+    slots: int
+
+
+def room(loaded: Loaded, spec: TransformersBackend, kv_bytes: int, logit_bytes: int) -> Room:
+    """What fits.
+
+    kv_bytes: of one token's keys and values in all layers. logit_bytes: of one row over the vocabulary in float32.
+    """
+    kind = loaded.device.type
+    free = free_bytes(loaded.device)
+    config = loaded.model.config.get_text_config()
+    hidden = getattr(config, "hidden_size", 1024)
+    wide = getattr(config, "intermediate_size", None) or 4 * hidden
+    a_token = 4 * (_WIDTHS_OF_A_TOKEN * hidden + 4 * wide)
+    if spec.batch_tokens == "auto":
+        tokens = max(min(free // _SHARE // a_token, _TOKENS.get(kind, 2048)), 1)
+    else:
+        tokens = spec.batch_tokens
+    cache = free // _SHARE if spec.cache_gib == "auto" else int(spec.cache_gib * GIB)
+    rows = max(min(free // _SHARE, _LOGIT_BYTES) // (3 * logit_bytes), 1)  # as they come, in float32, exponentials
+    return Room(Limits(tokens, rows), max(cache // max(kv_bytes, 1), 1), _SLOTS.get(kind, 64))
+
+
+def free_bytes(device: Any) -> int:
+    """Memory that is free on a device; on the CPU, what the container is still allowed where that is less."""
+    import psutil  # type: ignore[import-untyped]
+    import torch
+
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    available = int(psutil.virtual_memory().available)
+    limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
+    return available if limit is None or used is None else max(min(available, limit - used), 0)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # no cgroup of version 2 here, or no limit: "max"
+        return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -25,48 +88,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return full or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
-class Batch(NamedTuple, Generic[R, A]):
-    """answers: in the order of `rows`; None if a lone row does not fit the memory. seconds: wall time of the batch."""
+def fits(work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T | None:
+    """What `work` gives for these arguments; None if the memory was full.
 
-    rows: list[R]
-    answers: list[A] | None
-    seconds: float
-
-
-class Batcher:
-    """Cuts rows into batches of at most `size`; once memory was full, `size` stays smaller."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def run(
-        self, rows: Sequence[R], length: Callable[[R], int], work: Callable[[list[R]], list[A]]
-    ) -> Iterator[Batch[R, A]]:
-        """Longest rows first, so that a batch pads little and the largest comes first; each row in exactly one batch.
-
-        Raises BackendLost if the accelerator fails otherwise than by its memory.
-        """
-        waiting = sorted(rows, key=length, reverse=True)
-        while waiting:
-            batch = waiting[: self.size]
-            begun = time.perf_counter()
-            answers = _tried(work, batch)
-            if answers is None and len(batch) > 1:
-                self.size = len(batch) // 2
-                logger.warning("out of memory with %d rows at once, going on with %d", len(batch), self.size)
-                continue
-            waiting = waiting[len(batch) :]
-            yield Batch(batch, answers, time.perf_counter() - begun)
-
-
-def _tried(work: Callable[[list[R]], list[A]], batch: list[R]) -> list[A] | None:
-    """None if the memory was full. A function of its own: the traceback holds tensors, and is gone after it."""
+    Raises BackendLost if the accelerator fails otherwise. A function of its own: the traceback holds tensors, and is
+    gone after it.
+    """
     import torch
 
     try:
-        return work(batch)
+        return work(*args, **keywords)
     except torch.AcceleratorError as error:
-        raise BackendLost(f"the accelerator failed: {error}") from error
+        if not is_out_of_memory(error):
+            raise BackendLost(f"the accelerator failed: {error}") from error
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

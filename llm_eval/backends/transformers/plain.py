@@ -1,0 +1,166 @@
+"""The plain path: padded batches through the library's own attention, for models that cannot be packed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from llm_eval.backends.transformers.drafts import Draft, Task
+from llm_eval.backends.transformers.encoding import Row
+from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE, Loaded
+from llm_eval.backends.transformers.memory import Room, fits
+from llm_eval.backends.transformers.sampling import Stops, pick
+from llm_eval.backends.transformers.scoring import Scored, log_probabilities
+from llm_eval.records import Response
+from llm_eval.specs import Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+A = TypeVar("A")
+
+
+class Batch(NamedTuple):
+    """Sequences side by side, as wide as the longest. Shapes: ids and mask (row, token)."""
+
+    ids: Tensor
+    mask: Tensor
+
+
+def padded(sequences: Sequence[list[int]], *, left: bool, device: torch.device) -> Batch:
+    """Padding stands on the left or on the right, and is masked."""
+    width = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, sequence in enumerate(sequences):
+        part = slice(width - len(sequence), width) if left else slice(len(sequence))
+        ids[i, part] = torch.tensor(sequence)
+        mask[i, part] = 1
+    return Batch(ids.to(device), mask.to(device))
+
+
+@dataclass(slots=True)
+class Plain:
+    """One model's padded forward passes. `tokens`: of a batch, padding included; less after memory was full."""
+
+    loaded: Loaded
+    room: Room
+    tokens: int
+
+    @classmethod
+    def of(cls, loaded: Loaded, room: Room) -> Plain:
+        return cls(loaded, room, room.limits.tokens)
+
+    def score(self, rows: Sequence[Row]) -> Iterator[Scored]:
+        """Each row once, the longest first."""
+        longest_first = sorted(rows, key=lambda row: len(row.inputs), reverse=True)
+        for some, sums, seconds in self._batches(longest_first, lambda row: row.inputs, 0, self._sums):
+            share = seconds / len(some)
+            for i, row in enumerate(some):
+                yield Scored(row, sums[i] if sums else None, len(row.inputs), share)
+
+    def write(self, generation: Generation, windows: Iterable[list[Task]]) -> Iterator[Response]:
+        """Each task's response once, batch by batch, the longest first."""
+        stops, tokens = Stops.of(self.loaded, generation), self.loaded.tokens
+        for tasks in windows:
+            longest_first = sorted(tasks, key=lambda task: len(task.prompt.ids), reverse=True)
+
+            def work(some: list[Task]) -> list[Draft]:
+                return self._written(some, generation, stops)
+
+            for some, drafts, _ in self._batches(longest_first, lambda t: t.prompt.ids, generation.max_tokens, work):
+                for i, task in enumerate(some):
+                    draft = drafts[i] if drafts else Draft.of(task, generation)
+                    if not drafts:
+                        draft.fail(NO_MEMORY)
+                    yield draft.response(stops, tokens)
+
+    def _batches(
+        self, rows: list[R], sized: Callable[[R], Sized], more: int, work: Callable[[list[R]], list[A]]
+    ) -> Iterator[tuple[list[R], list[A] | None, float]]:
+        """Rows, what `work` made of them (None if a lone row did not fit the memory), and the seconds it took."""
+        while rows:
+            width = len(sized(rows[0])) + more
+            most = max(min(self.tokens // width, self.room.slots if more else len(rows)), 1)
+            batch, begun = rows[:most], time.perf_counter()
+            answers = fits(work, batch)
+            if answers is None and len(batch) > 1:
+                self.tokens = len(batch) * width // 2
+                logger.warning("out of memory with %d rows at once, going on with %d", len(batch), len(batch) // 2)
+                continue
+            rows = rows[len(batch) :]
+            yield batch, answers, time.perf_counter() - begun
+
+    def _sums(self, rows: list[Row]) -> list[list[float]]:
+        """For each row, for each of its targets: sum of the log-probabilities of the target's tokens, in nats.
+
+        A causal model cannot see what stands to the right, so a row's sums do not depend on its neighbours. Only logits
+        that are needed are computed, where the model's code can do so.
+        """
+        batch = padded([row.inputs for row in rows], left=False, device=self.loaded.device)
+        kept = sorted({position for row in rows for position in _scored_positions(row)})
+        keep = torch.tensor(kept, device=self.loaded.device)
+        logits = self.loaded.forward(batch.ids, attention_mask=batch.mask, use_cache=False, logits_to_keep=keep).logits
+        if logits.shape[1] != len(kept):  # code of an older time gives them all
+            logits = logits[:, keep]
+        place = {position: index for index, position in enumerate(kept)}
+        sums = []
+        for i, row in enumerate(rows):
+            end = len(row.inputs)
+            positions = [[place[p] for p in range(end - len(t.ids), end)] for t in row.targets]
+            sums.append(
+                [sum(log_probabilities(logits[i], p, t.ids)) for p, t in zip(positions, row.targets, strict=True)]
+            )
+        return sums
+
+    def _written(self, tasks: list[Task], generation: Generation, stops: Stops) -> list[Draft]:
+        """Drafts that are finished, in order. Positions count from each prompt."""
+        drafts = [Draft.of(task, generation) for task in tasks]
+        ids, mask = padded([task.prompt.ids for task in tasks], left=True, device=self.loaded.device)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        cache, begun = None, time.perf_counter()
+        for step in range(generation.max_tokens):
+            seen = ids.shape[1] if cache is None else 1  # a model without a cache reads everything again
+            output = self.loaded.forward(
+                ids[:, -seen:],
+                attention_mask=mask,
+                position_ids=positions[:, -seen:],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = getattr(output, "past_key_values", None)
+            logits = output.logits[:, -1].float()
+            sane = torch.isfinite(logits.amax(-1)).tolist()
+            chosen = pick(logits, generation, [draft.draw() for draft in drafts])
+            for draft, token, is_sane in zip(drafts, chosen.tolist(), sane, strict=True):
+                if draft.finish is None and is_sane:
+                    draft.add(token, stops, self.loaded.tokens, generation.max_tokens)
+                elif draft.finish is None:
+                    draft.fail(NOT_FINITE)
+            seconds = time.perf_counter() - begun
+            for draft in drafts:
+                if step == 0:
+                    draft.prefill_tokens, draft.prefill_seconds = len(draft.task.prompt.ids), seconds / len(drafts)
+                draft.decode_seconds = seconds / len(drafts) - draft.prefill_seconds
+            if all(draft.finish for draft in drafts):
+                break
+            ids = torch.cat([ids, chosen[:, None].to(ids)], dim=1)
+            mask = torch.cat([mask, mask.new_ones(len(drafts), 1)], dim=1)
+            positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
+        return drafts
+
+
+def _scored_positions(row: Row) -> range:
+    """Positions whose logits predict the row's targets: the last ones of its inputs."""
+    longest = max(len(target.ids) for target in row.targets)
+    return range(len(row.inputs) - longest, len(row.inputs))
