@@ -18,20 +18,26 @@ class TransformersBackend(Spec):
     revision: str | None = None
     tokenizer_path: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, cuda:1, …"""
-    device_map: str | None = None
-    """Passed to from_pretrained, for models too big for one device: auto, balanced, sequential."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """auto (a GPU that no other evaluation here has taken, without one the CPU), cpu, cuda (the first), cuda:1, …"""
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
+    """For models too big for one device: all GPUs, and this machine's memory for the rest, shared out as named."""
     trust_remote_code: bool = False
     adapter_path: str | None = None
-    """A PEFT adapter (LoRA and its kin) laid over the weights: a folder (relative: under LLM_EVAL_MODELS) or a hub id."""
+    """A PEFT adapter (such as LoRA) merged into the weights: a folder (relative: under LLM_EVAL_MODELS) or a hub id."""
     attention: Literal["packed", "plain"] = "packed"
     """packed: no padding, shared prefixes read once. plain: the library's own attention over padded batches, slower; a
     model that cannot be packed takes it by itself."""
     batch_tokens: PositiveInt | Literal["auto"] = "auto"
     """Tokens read in one forward pass at most. auto: from the free memory and the model's size."""
     cache_gib: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    """Memory for the keys and values of shared prefixes and of answers being written. auto: an eighth of what is free."""
+    """Memory for keys and values, of shared prefixes and of answers being written. auto: an eighth of what is free."""
+
+    @model_validator(mode="after")
+    def _one_way_to_choose_a_device(self) -> Self:
+        if self.device_map is not None and self.device != "auto":
+            raise ValueError("device and device_map are both given; leave one of them out")
+        return self
 
 
 class ReplayBackend(Spec):
