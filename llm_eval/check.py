@@ -61,6 +61,6 @@ def _suite(catalog: Catalog, name: str) -> SuiteSpec | None:
 
 def _read_pair(catalog: Catalog, suite: SuiteSpec, model: str, reference: str) -> None:
     try:
-        backends.check_kind(catalog.model(model), catalog.dataset(reference).prompt.kind)
+        backends.check_specs(catalog.model(model), catalog.dataset(reference))
     except (UnknownName, UnsupportedRequest) as error:
         raise InputError(f"suite {suite.name!r}: {error}") from error

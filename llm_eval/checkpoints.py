@@ -14,7 +14,8 @@ from llm_eval.specs import Checkpoint, ModelSpec
 def available(model: ModelSpec, settings: Settings) -> list[Checkpoint]:
     """Checkpoints of a model, oldest first; [] for a model without any. Raises MissingWeights if the folder is absent.
 
-    A folder without config.json is not a checkpoint (yet).
+    A folder without config.json, or adapter_config.json for one that `backend.path` is the base of, is not a checkpoint
+    (yet).
     """
     if model.checkpoints is None:
         return []
@@ -25,13 +26,18 @@ def available(model: ModelSpec, settings: Settings) -> list[Checkpoint]:
             f"model {model.name!r}: its folder of checkpoints does not exist. Looked at {places}. "
             "Set LLM_EVAL_MODELS to the folder that holds it, or correct checkpoints.path in the model's YAML."
         )
-    found = [_checkpoint(p) for p in folder.glob(model.checkpoints.pattern) if (p / "config.json").is_file()]
+    found = [_checkpoint(p, sign) for p in folder.glob(model.checkpoints.pattern) if (sign := _sign(p)) is not None]
     # Folders copied within one second are told apart by the numbers in their names: step-900 before step-1000.
     return sorted(found, key=lambda c: (c.created_at, _numbers_as_numbers(c.name)))
 
 
-def _checkpoint(folder: Path) -> Checkpoint:
-    created = datetime.fromtimestamp(int((folder / "config.json").stat().st_mtime), UTC)
+def _sign(folder: Path) -> Path | None:
+    """The file that makes it one: of a whole model, or of an adapter."""
+    return next((p for name in ("config.json", "adapter_config.json") if (p := folder / name).is_file()), None)
+
+
+def _checkpoint(folder: Path, sign: Path) -> Checkpoint:
+    created = datetime.fromtimestamp(int(sign.stat().st_mtime), UTC)
     return Checkpoint(name=folder.name, path=str(folder.resolve()), created_at=created.isoformat())
 
 
@@ -48,7 +54,9 @@ def choose(model: ModelSpec, name: str | None, settings: Settings) -> Checkpoint
         return None
     if not found:
         pattern = f"{model.checkpoints.path}/{model.checkpoints.pattern}"
-        raise MissingWeights(f"model {model.name!r}: no folder with a config.json matches {pattern!r}")
+        raise MissingWeights(
+            f"model {model.name!r}: no folder with a config.json or adapter_config.json matches {pattern!r}"
+        )
     if name is None:
         return found[-1]
     for checkpoint in found:

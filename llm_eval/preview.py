@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from llm_eval import checkpoints, prompts, sampling, sources
-from llm_eval.backends import backend_of, check_kind
+from llm_eval.backends import backend_of, check_specs
 from llm_eval.catalog import Catalog
 from llm_eval.records import Message, Request, Sample
 from llm_eval.settings import Settings
@@ -37,7 +37,7 @@ def previews(
     """
     model, dataset = catalog.model(model_name), catalog.dataset(reference)
     check_dataset(dataset, str(catalog.path("datasets", dataset.name)))
-    check_kind(model, dataset.prompt.kind)
+    check_specs(model, dataset)
     rows = sources.read(dataset, sources.resolve(dataset, settings), settings)
     samples = limited(sampling.to_samples(dataset, rows.questions), count)
     pool = sampling.to_samples(dataset, rows.few_shot)

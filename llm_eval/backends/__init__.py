@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, Self
 from llm_eval.errors import UnsupportedRequest
 from llm_eval.records import Request, RequestKind, Response
 from llm_eval.settings import Settings
-from llm_eval.specs import Checkpoint, Generation, ModelSpec
+from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec
 
 
 class Backend(Protocol):
@@ -22,6 +22,14 @@ class Backend(Protocol):
         """A string that changes whenever the answers might: a hub commit, a folder's content, a file's hash.
 
         Loads nothing. Raises MissingWeights if what would answer is not there.
+        """
+        ...
+
+    @classmethod
+    def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:
+        """Refuse a pair that cannot be answered, as far as that can be told from files, quickly; loads nothing.
+
+        Raises UnsupportedRequest, or whatever InputError `open` would raise.
         """
         ...
 
@@ -70,11 +78,23 @@ def backend_of(model: ModelSpec) -> type[Backend]:
     return backend
 
 
-def check_kind(model: ModelSpec, kind: RequestKind) -> None:
-    """Raises UnsupportedRequest if the model's backend cannot answer this kind of request."""
-    kinds = backend_of(model).kinds
+def check_specs(model: ModelSpec, dataset: DatasetSpec) -> None:
+    """Raises UnsupportedRequest for a pair that cannot be answered, by what its two YAML files say."""
+    kind, kinds = dataset.prompt.kind, backend_of(model).kinds
     if kind not in kinds:
         raise UnsupportedRequest(
             f"model {model.name!r}: backend {model.backend.kind!r} cannot answer requests of kind {kind!r}, only "
             f"{', '.join(sorted(kinds))}. Choose another variant of the dataset (llm-eval list datasets)."
+        )
+    check_context(model, dataset, model.context_tokens)
+
+
+def check_context(model: ModelSpec, dataset: DatasetSpec, context_tokens: int | None) -> None:
+    """Raises UnsupportedRequest if no prompt fits beside the answers that the dataset asks for; None: no limit."""
+    tokens = dataset.generation.max_tokens
+    if dataset.prompt.kind == "generate" and context_tokens is not None and tokens >= context_tokens:
+        raise UnsupportedRequest(
+            f"model {model.name!r}: dataset {dataset.name!r} asks for answers of up to {tokens} tokens "
+            f"(generation.max_tokens), but prompt and answer must fit the model's context of {context_tokens}. Lower "
+            "max_tokens, or raise context_tokens if the model allows it."
         )

@@ -14,7 +14,7 @@ from llm_eval.fingerprint import fingerprint
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
 from llm_eval.records import Likelihood, Request, RequestKind, Response
 from llm_eval.settings import Settings, find
-from llm_eval.specs import Checkpoint, Generation, ModelSpec, ReplayBackend
+from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec, ReplayBackend
 
 _ROUNDING = 1e-6  # a log-likelihood of certainty may come out a little above 0
 
@@ -43,6 +43,10 @@ class Replay:
         with open(_locate(model, dataset, settings), "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return fingerprint(digest, spec.id, spec.text, spec.logprobs, spec.tokens)
+
+    @classmethod
+    def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:
+        pass
 
     @classmethod
     def raw_prompt(

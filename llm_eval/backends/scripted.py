@@ -12,7 +12,7 @@ from llm_eval.fingerprint import fingerprint
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
 from llm_eval.records import Likelihood, Request, RequestKind, Response
 from llm_eval.settings import Settings
-from llm_eval.specs import Checkpoint, Generation, ModelSpec, ScriptedBackend
+from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec, ScriptedBackend
 
 
 class Scripted:
@@ -28,6 +28,10 @@ class Scripted:
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
         spec = cast(ScriptedBackend, model.backend)
         return fingerprint(spec.replies, spec.failing, checkpoint.name if checkpoint else None)
+
+    @classmethod
+    def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:
+        pass
 
     @classmethod
     def raw_prompt(

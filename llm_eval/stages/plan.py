@@ -52,9 +52,11 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
     model = catalog.model(wish.model, overrides["model"])
     dataset = catalog.dataset(wish.dataset, overrides["dataset"])
     check_dataset(dataset, str(catalog.path("datasets", dataset.name)))
-    backends.check_kind(model, dataset.prompt.kind)
+    backends.check_specs(model, dataset)
     checkpoint = checkpoints.choose(model, wish.params.checkpoint, settings)
-    weights = backends.backend_of(model).identity(model, checkpoint, dataset.name, settings)
+    backend = backends.backend_of(model)
+    backend.check(model, checkpoint, dataset, settings)
+    weights = backend.identity(model, checkpoint, dataset.name, settings)
     source = sources.resolve(dataset, settings)
     prints = fingerprints(model, dataset, source, weights, wish.params)
     return RunSpec(

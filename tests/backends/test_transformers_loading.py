@@ -1,9 +1,21 @@
+"""What is loaded, and the one message for each thing that cannot be."""
+
 import json
+import pickle
+import shutil
 
 import pytest
+from pydantic import ValidationError
 
-from llm_eval.errors import InputError, InvalidData, MissingWeights, RunFailed
+from llm_eval.backends.transformers import loading
+from llm_eval.errors import InputError, InvalidData, MissingWeights, RunFailed, UnsupportedRequest
 from llm_eval.specs import Checkpoint
+
+
+@pytest.fixture
+def loaded(spec, settings):
+    """loaded(path, checkpoint, **keywords as of `spec`)."""
+    return lambda path, checkpoint=None, **keywords: loading.load(spec(path, **keywords), checkpoint, settings)
 
 
 def edited(folder, name: str, **changes) -> None:
@@ -11,36 +23,54 @@ def edited(folder, name: str, **changes) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def network_of(model):
-    return model._answerer._loaded.model
+def changed(folder, change) -> None:
+    """Let `change` do what it likes to the weights."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_a_checkpoint_is_loaded_in_place_of_the_models_own_path(load, models):
+def test_a_checkpoint_is_loaded_in_place_of_the_models_own_path(loaded, models):
     checkpoint = Checkpoint(name="step-1", path="llama", created_at="2026-01-01T00:00:00Z")
-    assert network_of(load("not-here", checkpoint)).config.model_type == "llama"
+    assert loaded("not-here", checkpoint).model.config.model_type == "llama"
 
 
-@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
-def test_weights_have_the_dtype_asked_for_and_auto_is_that_of_the_config(load, copy_of, dtype):
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16", "float16"])
+def test_weights_have_the_dtype_asked_for_and_auto_is_that_of_the_config(loaded, copy_of, dtype):
     folder = copy_of("llama")
     edited(folder, "config.json", dtype="bfloat16")
-    loaded = network_of(load(folder, dtype=dtype)).dtype
-    assert str(loaded) == {"auto": "torch.bfloat16"}.get(dtype, f"torch.{dtype}")
+    assert str(loaded(folder, dtype=dtype).model.dtype) == {"auto": "torch.bfloat16"}.get(dtype, f"torch.{dtype}")
 
 
-def test_a_device_map_is_passed_on(load):
-    assert load("llama", device="auto", device_map="auto")
-    with pytest.raises(InvalidData, match="none-such"):
-        load("llama", device="auto", device_map="none-such")
+@pytest.mark.parametrize("device_map", ["auto", "balanced", "sequential"])
+def test_a_device_map_loads_a_model_wherever_there_is_room(loaded, device_map):
+    assert loaded("llama", device="auto", device_map=device_map).lease is None
 
 
-def test_a_missing_folder_is_missing_when_opened_too(load):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"device": "gpu"}, "should match pattern"),
+        ({"device": "cuda:"}, "should match pattern"),
+        ({"device": "auto", "device_map": "none-such"}, "'auto', 'balanced', 'balanced_low_0' or 'sequential'"),
+        ({"device": "cpu", "device_map": "auto"}, "both given; leave one of them out"),
+        ({"dtype": "int8"}, "'auto', 'float32', 'bfloat16' or 'float16'"),
+    ],
+)
+def test_a_device_or_dtype_that_is_not_known_is_refused_where_it_is_written(spec, wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        spec("llama", **wrong)
+
+
+def test_a_missing_folder_is_missing_when_opened_too(loaded):
     with pytest.raises(MissingWeights):
-        load("not-here")
+        loaded("not-here")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7"])
-def test_a_gpu_that_is_not_there_is_said_to_be_missing(load, device):
+def test_a_gpu_that_is_not_there_is_said_to_be_missing(loaded, device):
     import torch
 
     if torch.cuda.device_count() > 7:
@@ -48,91 +78,146 @@ def test_a_gpu_that_is_not_there_is_said_to_be_missing(load, device):
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(InputError, match=rf"backend.device is '{device}', but torch .* sees \d CUDA device"):
-        load("llama", device=device)
+        loaded("llama", device=device)
 
 
-def test_an_unknown_device_is_refused_with_those_allowed(load):
-    with pytest.raises(InputError, match="'gpu'; allowed: auto, cpu, cuda"):
-        load("llama", device="gpu")
-
-
-def test_a_device_and_a_device_map_contradict_each_other(load):
-    with pytest.raises(InputError, match="both given"):
-        load("llama", device="cpu", device_map="auto")
-
-
-@pytest.mark.parametrize("keep", [0, 4, 1000, -100])
-def test_weights_cut_short_are_invalid_data_that_names_the_model(load, copy_of, keep):
-    folder = copy_of("llama")
-    weights = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(weights[:keep])
-    with pytest.raises(InvalidData, match=rf"model 'tiny': {folder} cannot be loaded .*half-written"):
-        load(folder)
-
-
-def test_weights_that_are_absent_are_not_made_up(load, copy_of):
-    from safetensors.torch import load_file, save_file
-
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (0, "no readable safetensors header"),
+        (4, "no readable safetensors header"),
+        (1000, "no readable safetensors header"),
+        (-100, r"half-written: \d+ bytes, where its header promises \d+"),
+    ],
+)
+def test_weights_cut_short_are_invalid_data_that_names_model_and_file(loaded, copy_of, keep, said):
     path = copy_of("llama") / "model.safetensors"
-    tensors = load_file(path)
-    del tensors["model.layers.1.mlp.up_proj.weight"]
-    save_file(tensors, path, metadata={"format": "pt"})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InvalidData, match=rf"model 'tiny': {path} (is|has) {said}.*Fetch or copy it again"):
+        loaded(path.parent)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 4096, b"not weights at all " * 100, b"\x08" + b"\0" * 7 + b'{"a":[]}'])
+def test_a_file_of_something_else_is_not_weights(loaded, copy_of, garbage):
+    path = copy_of("llama") / "model.safetensors"
+    path.write_bytes(garbage)
+    with pytest.raises(InvalidData, match=rf"model 'tiny': {path} has no readable safetensors header"):
+        loaded(path.parent)
+
+
+def test_a_checkpoint_of_broken_weights_is_named(loaded, copy_of):
+    folder = copy_of("llama")
+    (folder / "model.safetensors").write_bytes(b"")
+    checkpoint = Checkpoint(name="step-1", path=str(folder), created_at="2026-01-01T00:00:00Z")
+    with pytest.raises(InvalidData, match="model 'tiny', checkpoint 'step-1': "):
+        loaded("llama", checkpoint)
+
+
+def test_a_shard_that_is_not_the_one_the_index_names_is_invalid_data(loaded, copy_of):
+    folder = copy_of("llama")
+    names = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    (folder / "model.safetensors").rename(folder / names[0])
+    shutil.copy(folder / names[0], folder / names[1])
+    weight_map = {"model.embed_tokens.weight": names[0], "model.layers.9.mlp.up_proj.weight": names[1]}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    with pytest.raises(InvalidData, match=rf"{names[1]} lacks model\.layers\.9\.mlp\.up_proj\.weight, which .*index"):
+        loaded(folder)
+
+
+def test_weights_that_are_absent_are_not_made_up(loaded, copy_of):
+    folder = copy_of("llama")
+    changed(folder, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
     with pytest.raises(InvalidData, match=r"lacks 1 weight\(s\) .*: model\.layers\.1\.mlp\.up_proj\.weight\."):
-        load(path.parent)
+        loaded(folder)
 
 
-def test_weights_of_another_shape_are_invalid_data(load, copy_of):
+def test_weights_of_another_shape_are_invalid_data(loaded, copy_of):
     folder = copy_of("llama")
     edited(folder, "config.json", intermediate_size=64)
     with pytest.raises(InvalidData, match="model 'tiny'"):
-        load(folder)
+        loaded(folder)
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
-def test_a_broken_json_file_is_invalid_data(load, copy_of, name):
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_invalid_data_that_names_the_first(loaded, copy_of, number):
+    folder = copy_of("llama")
+    changed(folder, lambda tensors: tensors["model.layers.1.self_attn.q_proj.weight"][3].fill_(number))
+    with pytest.raises(InvalidData, match=r"the weight model\.layers\.1\.self_attn\.q_proj\.weight holds NaN or inf"):
+        loaded(folder)
+
+
+def test_a_dtype_too_small_for_the_weights_is_told_before_it_spoils_answers(loaded, copy_of):
+    folder = copy_of("llama")
+    changed(folder, lambda tensors: tensors["model.norm.weight"].mul_(1e6))
+    assert loaded(folder, dtype="bfloat16")
+    with pytest.raises(InvalidData, match=r"model\.norm\.weight holds NaN or infinite .*as torch\.float16.*too small"):
+        loaded(folder, dtype="float16")
+
+
+class Malice:
+    def __init__(self, file) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+def test_a_pickle_of_weights_is_never_allowed_to_run_code(loaded, copy_of, tmp_path):
+    folder = copy_of("llama")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(
+        pickle.dumps({"model.norm.weight": Malice(tmp_path / "owned")}, protocol=2)
+    )
+    with pytest.raises(InvalidData, match="model 'tiny'"):
+        loaded(folder)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_broken_json_file_is_invalid_data(loaded, copy_of, name):
     folder = copy_of("llama")
     (folder / name).write_text('{"model_type": ')
     with pytest.raises(InvalidData, match="model 'tiny'"):
-        load(folder)
+        loaded(folder, chat=True)
 
 
-def test_an_unknown_architecture_is_invalid_data(load, copy_of):
+def test_an_unknown_architecture_is_refused_by_name(loaded, copy_of):
     folder = copy_of("llama")
     edited(folder, "config.json", model_type="none-such", architectures=["NoneSuch"])
-    with pytest.raises(InvalidData, match="none-such"):
-        load(folder)
+    with pytest.raises(UnsupportedRequest, match=r"model_type 'none-such', which transformers [\d.]+ does not know"):
+        loaded(folder)
 
 
-def test_a_model_with_its_own_code_asks_for_trust(load, copy_of):
+def test_a_model_with_its_own_code_asks_for_trust(loaded, copy_of):
     folder = copy_of("llama")
     code = {"AutoConfig": "configuration_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.Own"}
     edited(folder, "config.json", model_type="own", auto_map=code)
     with pytest.raises(InputError, match=r"brings its own code.*backend\.trust_remote_code: true"):
-        load(folder)
+        loaded(folder)
 
 
-def test_a_chat_model_needs_a_chat_template(load):
+def test_a_chat_model_needs_a_chat_template(loaded):
     with pytest.raises(InputError, match=r"model 'tiny': chat is true, .* has no chat template\. Set `chat: false`"):
-        load("gpt2", chat=True)
+        loaded("gpt2", chat=True)
 
 
-def test_a_tokenizer_from_elsewhere_brings_its_template(load):
-    assert load("gpt2", chat=True, tokenizer_path="llama")
+def test_a_tokenizer_from_elsewhere_brings_its_template(loaded):
+    assert loaded("gpt2", chat=True, tokenizer_path="llama")
 
 
-def test_learned_positions_cannot_be_stretched(load):
+def test_learned_positions_cannot_be_stretched(loaded):
     with pytest.raises(InputError, match="context_tokens is 500, but the model has positions for 192 tokens only"):
-        load("gpt2", context_tokens=500)
+        loaded("gpt2", context_tokens=500)
 
 
-def test_rotary_positions_can_be_stretched(load):
-    assert load("llama", context_tokens=500)._answerer._loaded.context_tokens == 500
+def test_rotary_positions_can_be_stretched(loaded):
+    assert loaded("llama", context_tokens=500).context_tokens == 500
 
 
-def test_every_token_that_the_generation_config_or_the_tokenizer_ends_with_ends_an_answer(load, copy_of):
+def test_every_token_that_the_generation_config_or_the_tokenizer_ends_with_ends_an_answer(loaded, copy_of):
     folder = copy_of("llama")
     edited(folder, "generation_config.json", eos_token_id=[4, 9])
-    assert load(folder)._answerer._loaded.end_ids == {2, 4, 9}
+    assert loaded(folder).end_ids == {2, 4, 9}
 
 
 def test_code_of_a_model_that_fails_is_a_failed_run_that_names_the_model(ask, request_of, monkeypatch):

@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from llm_eval.backends.transformers import TransformersModel
-from llm_eval.errors import InvalidData, MissingWeights
+from llm_eval.backends.transformers import TransformersModel, loading
+from llm_eval.backends.weights import places
+from llm_eval.errors import InputError, InvalidData, MissingWeights
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint
 
@@ -74,7 +76,9 @@ def test_what_changes_answers_changes_the_identity(identity, change):
     assert identity("llama", **change) != identity("llama")
 
 
-@pytest.mark.parametrize("change", [{"batch_tokens": 2}, {"device": "cuda:1"}, {"device": "auto", "device_map": "auto"}])
+@pytest.mark.parametrize(
+    "change", [{"batch_tokens": 2}, {"device": "cuda:1"}, {"device": "auto", "device_map": "auto"}]
+)
 def test_how_it_is_computed_does_not_change_the_identity(identity, change):
     assert identity("llama", **change) == identity("llama")
 
@@ -102,7 +106,7 @@ def test_a_missing_checkpoint_folder_is_named_and_never_looked_for_on_the_hub(id
     ("absent", "complaint"),
     [
         ("config.json", "has no config.json"),
-        ("model.safetensors", "has no weights .*Fetch it again"),
+        ("model.safetensors", "has no weights .*Fetch or copy it again"),
         ("tokenizer*", "holds no tokenizer .*backend.tokenizer_path"),
     ],
 )
@@ -121,11 +125,91 @@ def test_a_checkpoint_without_a_tokenizer_uses_the_one_named(identity, copy_of, 
     assert identity("llama", checkpoint(folder), tokenizer_path=str(models / "llama"))
 
 
-def test_an_adapter_is_told_to_be_merged(identity, copy_of):
+@pytest.fixture
+def adapter(tmp_path):
+    """adapter(name): a folder that looks like one, and is never opened here."""
+
+    def made(name="lora"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("adapter_config.json", "adapter_model.safetensors"):
+            (folder / file).write_text(name)
+        return folder
+
+    return made
+
+
+def test_an_adapter_is_a_part_of_what_answers(identity, adapter):
+    adapter("one")
+    adapter("two")
+    assert len({identity("llama", adapter_path=name) for name in (None, "one", "two")}) == 3
+
+
+def test_an_adapter_written_again_is_another_one(identity, adapter):
+    folder = adapter()
+    before = identity("llama", adapter_path="lora")
+    (folder / "adapter_model.safetensors").write_text("other")
+    assert identity("llama", adapter_path="lora") != before
+
+
+def test_a_checkpoint_may_be_an_adapter_of_the_models_own_weights(identity, adapter):
+    folder = adapter()
+    assert identity("llama", checkpoint(folder)) == identity("llama", adapter_path="lora")
+
+
+def test_an_adapter_may_be_laid_over_a_checkpoint(identity, adapter):
+    adapter()
+    assert identity("elsewhere", checkpoint("llama"), adapter_path="lora") == identity("llama", adapter_path="lora")
+
+
+def test_two_adapters_at_once_are_refused(identity, adapter):
+    with pytest.raises(
+        InputError, match=r"'step-1': .*one is an adapter, and backend.adapter_path names another, 'two'"
+    ):
+        identity("llama", checkpoint(adapter("one")), adapter_path=adapter("two").name)
+
+
+def test_a_tokenizer_saved_with_an_adapter_is_the_one_it_was_trained_with(adapter, spec, settings, models):
+    folder = adapter()
+    assert places(spec("llama", adapter_path="lora"), None, settings).tokenizer.folder == models / "llama"
+    shutil.copy(models / "gpt2" / "tokenizer.json", folder)
+    assert places(spec("llama", adapter_path="lora"), None, settings).tokenizer.folder == folder
+    named = spec("llama", adapter_path="lora", tokenizer_path="llama-bos")
+    assert places(named, None, settings).tokenizer.folder == models / "llama-bos"
+
+
+def test_an_adapter_in_place_of_a_model_is_told_from_one(identity, adapter):
+    with pytest.raises(MissingWeights, match=r"holds an adapter, not a whole model\. Name it as backend\.adapter_path"):
+        identity(adapter())
+
+
+def test_a_folder_that_is_both_a_model_and_an_adapter_is_refused(identity, copy_of):
     folder = copy_of("llama")
-    (folder / "config.json").rename(folder / "adapter_config.json")
-    with pytest.raises(MissingWeights, match="adapter: merge it"):
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"holds a whole model and an adapter .*Move the adapter"):
         identity(folder)
+
+
+@pytest.mark.parametrize(
+    ("absent", "instead", "complaint"),
+    [
+        ("adapter_config.json", None, "has no adapter_config.json, so it is not a PEFT adapter"),
+        ("adapter_model.safetensors", None, "has no adapter_model.safetensors.* cut short"),
+        ("adapter_model.safetensors", "adapter_model.bin", "as a pickle, adapter_model.bin, which may run code"),
+    ],
+)
+def test_an_adapter_that_lacks_something_is_missing(identity, adapter, absent, instead, complaint):
+    folder = adapter()
+    (folder / absent).unlink()
+    if instead:
+        (folder / instead).write_bytes(b"")
+    with pytest.raises(MissingWeights, match=complaint):
+        identity("llama", adapter_path="lora")
+
+
+def test_an_adapter_that_is_not_there_is_missing(identity):
+    with pytest.raises(MissingWeights, match="model 'tiny': there is no folder 'lora'"):
+        identity("llama", adapter_path="lora")
 
 
 def test_a_file_is_no_folder(identity, tmp_path):
@@ -142,7 +226,7 @@ def test_weight_files_that_the_index_names_must_be_there(identity, copy_of):
     with pytest.raises(MissingWeights, match=r"not there: model-00002-of-00002\.safetensors\."):
         identity(folder)
     (folder / "model.safetensors.index.json").write_text("{")
-    with pytest.raises(InvalidData, match=r"index\.json: not a readable index"):
+    with pytest.raises(InvalidData, match=r"index\.json is not a readable index"):
         identity(folder)
 
 
@@ -194,8 +278,10 @@ def test_a_folder_under_the_models_goes_before_the_hub(identity, hub_cache, copy
     assert identity("org/tiny") == identity(tmp_path / "org" / "tiny") != from_hub
 
 
-def test_a_model_of_the_hub_cache_opens_at_its_commit(load, hub_cache):
-    assert load("org/tiny")._answerer._loaded.vocabulary == 360
+def test_a_model_of_the_hub_cache_opens_at_its_commit(spec, settings, hub_cache):
+    loaded = loading.load(spec("org/tiny"), None, settings)
+    assert loaded.model.config.name_or_path == "org/tiny"
+    assert loaded.vocabulary == 360
 
 
 def test_identity_imports_neither_torch_nor_transformers(spec, models):

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from llm_eval.backends.places import Place
+from llm_eval.backends.transformers import adapters, devices, fit
+from llm_eval.backends.transformers.check import check_model, no_template
+from llm_eval.backends.transformers.devices import Device
+from llm_eval.backends.transformers.explain import explained
+from llm_eval.backends.transformers.leases import Lease
 from llm_eval.backends.transformers.memory import is_out_of_memory
 from llm_eval.backends.transformers.tokens import Tokens
-from llm_eval.backends.weights import Place, places
-from llm_eval.errors import BackendLost, InputError, InvalidData, LlmEvalError, RunFailed
+from llm_eval.backends.weights import Places, owner_of, places
+from llm_eval.errors import InputError, InvalidData, RunFailed
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, ModelSpec, TransformersBackend
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_DEVICE = re.compile(r"auto|cpu|cuda(?::(\d+))?")
 _MISSING_SHOWN = 5
 
+
+class Unpackable(Exception):
+    """The model's attention is not of the kind that can be packed; the message says why."""
+
+
+NO_MEMORY = "the device's memory is too small for this request even alone; lower context_tokens or use a larger device"
 NOT_FINITE = "the model gave NaN or infinite logits; its weights are broken, or its dtype is too small for it"
 
 
@@ -29,18 +39,21 @@ NOT_FINITE = "the model gave NaN or infinite logits; its weights are broken, or 
 class Loaded:
     """A model ready to answer.
 
-    device: where its inputs go. end_ids: tokens that end an answer. context_tokens: None for a model without a limit.
-    accepts: names of the arguments of its forward pass.
+    device: where its inputs go. dtype: of its activations. end_ids: tokens that end an answer. context_tokens: None
+    for a model without a limit. accepts: names of the arguments of its forward pass, `frame` where it hands others on
+    to its attention. lease: of its GPU, to be released with it; None on the CPU.
     """
 
     name: str
     model: Any
     tokens: Tokens
     device: Any
+    dtype: Any
     end_ids: frozenset[int]
     context_tokens: int | None
     vocabulary: int
     accepts: frozenset[str]
+    lease: Lease | None = None
 
     def forward(self, inputs: Tensor, **arguments: Any) -> Any:
         """One pass without gradients; arguments that the model's code does not know are left out.
@@ -54,7 +67,7 @@ class Loaded:
             with torch.inference_mode():
                 return self.model(input_ids=inputs, **known)
         except Exception as error:
-            if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
+            if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError | Unpackable):
                 raise
             raise RunFailed(
                 f"model {self.name!r}: its code failed ({type(error).__name__}: {error}). Code that a model brings "
@@ -64,49 +77,44 @@ class Loaded:
 
 def load(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) -> Loaded:
     """The model of `model` or `checkpoint`. Errors as TransformersModel.open says."""
-    spec = cast(TransformersBackend, model.backend)
-    owner = _owner(model, checkpoint)
-    device = _device(spec, owner)
-    tokenizer = _tokenizer(model, checkpoint, settings)
-    network = _network(places(model, checkpoint, settings).model, spec, device, owner)
+    found = check_model(model, checkpoint, settings)
+    device = devices.chosen(cast(TransformersBackend, model.backend), owner_of(model, checkpoint))
+    try:
+        return _load(model, checkpoint, found, device)
+    except BaseException:
+        if device.lease is not None:
+            device.lease.release()
+        raise
+
+
+def _load(model: ModelSpec, checkpoint: Checkpoint | None, found: Places, device: Device) -> Loaded:
+    spec, owner = cast(TransformersBackend, model.backend), owner_of(model, checkpoint)
+    tokenizer = _tokenizer(model, found.tokenizer, owner)
+    fit.check(found, spec, device, owner)
+    network = _network(found, spec, device, owner)
     return Loaded(
         name=model.name,
         model=network,
         tokens=Tokens(tokenizer),
         device=network.get_input_embeddings().weight.device,
+        dtype=network.dtype,
         end_ids=_end_ids(network, tokenizer),
         context_tokens=_context_tokens(model, network, owner),
         vocabulary=network.get_input_embeddings().weight.shape[0],
-        accepts=frozenset(inspect.signature(network.forward).parameters),
+        accepts=_accepts(network),
+        lease=device.lease,
     )
+
+
+def _accepts(network: Any) -> frozenset[str]:
+    parameters = inspect.signature(network.forward).parameters
+    hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return frozenset(parameters) | ({"frame"} if hands_on else set())
 
 
 def load_tokens(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) -> Tokens:
     """The tokenizer alone. Errors as TransformersModel.open says."""
-    return Tokens(_tokenizer(model, checkpoint, settings))
-
-
-def _owner(model: ModelSpec, checkpoint: Checkpoint | None) -> str:
-    return f"model {model.name!r}" + (f", checkpoint {checkpoint.name!r}" if checkpoint else "")
-
-
-def _device(spec: TransformersBackend, owner: str) -> str:
-    import torch
-
-    match = _DEVICE.fullmatch(spec.device)
-    if match is None:
-        raise InputError(f"{owner}: backend.device is {spec.device!r}; allowed: auto, cpu, cuda, cuda:0, cuda:1, …")
-    if spec.device_map is not None and spec.device != "auto":
-        raise InputError(f"{owner}: backend.device and backend.device_map are both given; leave one of them out")
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if spec.device == "auto":
-        return "cuda" if there else "cpu"
-    if spec.device.startswith("cuda") and int(match[1] or 0) >= there:
-        raise InputError(
-            f"{owner}: backend.device is {spec.device!r}, but torch {torch.__version__} sees {there} CUDA device(s). "
-            "Set `device: auto`, run where there is a GPU, or install a torch built for CUDA."
-        )
-    return spec.device
+    return Tokens(_tokenizer(model, places(model, checkpoint, settings).tokenizer, owner_of(model, checkpoint)))
 
 
 def _quiet() -> None:
@@ -115,50 +123,44 @@ def _quiet() -> None:
     if sys.stderr.isatty():
         return
     from huggingface_hub.utils.tqdm import disable_progress_bars
-    from transformers.utils import logging
+    from transformers.utils import logging as notices
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    notices.set_verbosity_error()
+    notices.disable_progress_bar()
     disable_progress_bars()
 
 
-def _tokenizer(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) -> Any:
+def _tokenizer(model: ModelSpec, place: Place, owner: str) -> Any:
     _quiet()
     from transformers import AutoTokenizer
 
-    spec, owner = cast(TransformersBackend, model.backend), _owner(model, checkpoint)
-    place = places(model, checkpoint, settings).tokenizer
+    trusted = cast(TransformersBackend, model.backend).trust_remote_code
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            place.address, revision=place.commit, trust_remote_code=spec.trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(place.address, revision=place.commit, trust_remote_code=trusted)
     except Exception as error:
-        raise _explained(error, f"{owner}: the tokenizer of {place}", place) from error
+        raise explained(error, f"{owner}: the tokenizer of {place}", place) from error
     if model.chat and not tokenizer.chat_template:
-        raise InputError(
-            f"{owner}: chat is true, but the tokenizer of {place} has no chat template. "
-            "Set `chat: false` for plain prompts, or name a tokenizer that has one as backend.tokenizer_path."
-        )
+        raise InputError(no_template(place, owner))
     return tokenizer
 
 
-def _network(place: Place, spec: TransformersBackend, device: str, owner: str) -> Any:
+def _network(found: Places, spec: TransformersBackend, device: Device, owner: str) -> Any:
     from transformers import AutoModelForCausalLM
 
+    place = found.model
     what = f"{owner}: {place}"
     try:
         network, report = AutoModelForCausalLM.from_pretrained(
             place.address,
             revision=place.commit,
             dtype=spec.dtype,
-            device_map=spec.device_map,
+            # Straight to the GPU, tensor by tensor: this machine's memory need not hold them all.
+            device_map={"": device.name} if (device.name or "").startswith("cuda") else spec.device_map,
             trust_remote_code=spec.trust_remote_code,
             output_loading_info=True,
         )
-        if spec.device_map is None:
-            network = network.to(device)
     except Exception as error:
-        raise _explained(error, what, place) from error
+        raise explained(error, what, place) from error
     # transformers fills what is missing with random numbers and goes on
     missing = sorted(report["missing_keys"])
     if missing:
@@ -167,38 +169,24 @@ def _network(place: Place, spec: TransformersBackend, device: str, owner: str) -
             f"{what} lacks {len(missing)} weight(s) that config.json asks for: {shown}. The files are incomplete or "
             "belong to another model. Fetch them again."
         )
+    if found.adapter is not None:
+        network = adapters.merged(network, found.adapter, place, owner)
+    _check_finite(network, what)
     return network.eval()
 
 
-def _explained(error: Exception, what: str, place: Place) -> LlmEvalError:
-    """Why something did not load, in one message; which of many exception types says so differs between versions."""
-    said = " ".join(str(error).split())
-    reason = f"{type(error).__name__}: {said[:400]}"
-    if is_out_of_memory(error):
-        return InputError(
-            f"{what} does not fit the memory of its device ({reason}). Choose a smaller backend.dtype, another "
-            "device, or device_map: auto."
-        )
-    if "trust_remote_code" in said:
-        return InputError(
-            f"{what} brings its own code. Read it, and if you trust it set backend.trust_remote_code: true."
-        )
-    if isinstance(error, ImportError):
-        return InputError(f"{what} needs a package that is not installed ({reason})")
-    if place.folder is None and _went_away(error):
-        return BackendLost(f"{what}: the hub went away while its files were fetched ({reason})")
-    return InvalidData(
-        f"{what} cannot be loaded ({reason}). The files are corrupt, half-written, or not of a causal language model "
-        "that this version of transformers knows. Fetch them again, or fix backend.path."
-    )
+def _check_finite(network: Any, what: str) -> None:
+    """Raises InvalidData for weights that can only give nonsense; one addition over each tells."""
+    import torch
 
-
-def _went_away(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ConnectionError | TimeoutError) or "connect" in str(error).lower():
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    for name, weight in network.named_parameters():
+        if weight.is_meta or weight.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+            continue
+        if not torch.isfinite(weight.detach().sum(dtype=torch.float32)) and not torch.isfinite(weight).all():
+            raise InvalidData(
+                f"{what}: the weight {name} holds NaN or infinite numbers as {weight.dtype}. Its training went wrong, "
+                "its file is corrupt, or backend.dtype is too small for it (bfloat16 has float32's range, float16 not)."
+            )
 
 
 def _end_ids(network: Any, tokenizer: Any) -> frozenset[int]:
