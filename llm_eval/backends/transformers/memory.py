@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from llm_eval.backends.transformers.free_memory import free_bytes
 from llm_eval.backends.transformers.packing import Limits
 from llm_eval.errors import BackendLost
 from llm_eval.specs import TransformersBackend
@@ -58,26 +58,6 @@ def room(loaded: Loaded, spec: TransformersBackend, kv_bytes: int, logit_bytes: 
     cache = free // _SHARE if spec.cache_gib == "auto" else int(spec.cache_gib * GIB)
     rows = max(min(free // _SHARE, _LOGIT_BYTES) // (3 * logit_bytes), 1)  # as they come, in float32, exponentials
     return Room(Limits(tokens, rows), max(cache // max(kv_bytes, 1), 1), _SLOTS.get(kind, 64))
-
-
-def free_bytes(device: Any) -> int:
-    """Memory that is free on a device; on the CPU, what the container is still allowed where that is less."""
-    import psutil  # type: ignore[import-untyped]
-    import torch
-
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
-    available = int(psutil.virtual_memory().available)
-    limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    return available if limit is None or used is None else max(min(available, limit - used), 0)
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # no cgroup of version 2 here, or no limit: "max"
-        return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
