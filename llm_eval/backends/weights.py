@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from llm_eval.backends import hub
 from llm_eval.backends.places import Place
 from llm_eval.backends.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, AGAIN, WEIGHTS, weight_map
-from llm_eval.errors import InputError, MissingWeights
+from llm_eval.errors import BackendLost, InputError, MissingWeights
 from llm_eval.fingerprint import fingerprint, sha256_hex
 from llm_eval.settings import Settings, find
 from llm_eval.specs import Checkpoint, ModelSpec, TransformersBackend
@@ -73,6 +73,28 @@ def identity(place: Place) -> str:
 def weights_of(place: Place) -> str | None:
     """The name of the file, one of WEIGHTS, that transformers would begin with; None if there is none."""
     return next((name for name in WEIGHTS if name in place.files), None)
+
+
+def here(place: Place, owner: str) -> Place:
+    """A model's place with its weights on this machine, fetched from the hub where they must be.
+
+    Raises BackendLost if the hub goes away meanwhile.
+    """
+    file = weights_of(place)
+    if place.folder is not None or file is None:
+        return place
+    first = _fetched(place, file, owner)
+    if file.endswith(".index.json"):
+        for shard in sorted(set(weight_map(first, owner).values())):
+            _fetched(place, shard, owner)
+    return replace(place, folder=first.parent)
+
+
+def _fetched(place: Place, file: str, owner: str) -> Path:
+    path = hub.fetched(place, file)
+    if path is None:
+        raise BackendLost(f"{owner}: the hub went away while {file} of {place} was fetched")
+    return path
 
 
 def _file_identity(path: Path) -> list[str | int]:

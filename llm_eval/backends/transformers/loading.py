@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_eval.backends.places import Place
@@ -16,7 +16,7 @@ from llm_eval.backends.transformers.explain import explained
 from llm_eval.backends.transformers.leases import Lease
 from llm_eval.backends.transformers.memory import is_out_of_memory
 from llm_eval.backends.transformers.tokens import Tokens
-from llm_eval.backends.weights import Places, owner_of, places
+from llm_eval.backends.weights import Places, here, owner_of, places
 from llm_eval.errors import InputError, InvalidData, RunFailed
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, ModelSpec, TransformersBackend
@@ -90,6 +90,7 @@ def load(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) ->
 def _load(model: ModelSpec, checkpoint: Checkpoint | None, found: Places, device: Device) -> Loaded:
     spec, owner = cast(TransformersBackend, model.backend), owner_of(model, checkpoint)
     tokenizer = _tokenizer(model, found.tokenizer, owner)
+    found = replace(found, model=here(found.model, owner))
     fit.check(found, spec, device, owner)
     network = _network(found, spec, device, owner)
     return Loaded(
