@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REFILL_SHARE = 8  # new prompts are read once so much of the slots is free: packs of one prompt are slow
+_LIKELY_TOKENS = 128  # that an answer is made room for at first
 
 
 class Waiting(NamedTuple):
@@ -57,9 +58,11 @@ class Writer:
     def _admit(self) -> Iterator[Response]:
         """Read prompts into free slots, until they are full or nothing waits."""
         while self._fill_queue():
-            free = self._slots.free(self._longest + self._generation.max_tokens // 2, self._kept_tokens())
+            likely = self._longest + min(self._generation.max_tokens, _LIKELY_TOKENS)
+            free = self._slots.free(likely, self._kept_tokens())
             if len(self._slots) and free * _REFILL_SHARE < self._slots.rows:
                 return
+            self._slots.expect(len(self._slots) + min(free, sum(not node.children for node in self._queue)), likely)
             yield from self._begin(self._reader.read(self._queue, leaves=max(free, 1), keeps_all=True))
 
     def _fill_queue(self) -> bool:

@@ -39,6 +39,7 @@ class Slots(Generic[T]):
         self.rows, self.tokens = rows, tokens
         self._used: list[Row[T]] = []
         self._device, self._dtype = device, dtype
+        self._expected = (0, 0)
         self._own: KeysValues = {}
         self._places = torch.empty(0, dtype=torch.long)
         self._groups: list[tuple[Node, Tensor | None]] | None = None
@@ -59,6 +60,10 @@ class Slots(Generic[T]):
         longest = _stepped(max(own_tokens, self.longest) + 1)
         fit = max((self.tokens - kept_tokens) // longest, 1)
         return max(min(self.rows, fit) - len(self), 0)
+
+    def expect(self, rows: int, tokens: int) -> None:
+        """So many rows of so many tokens are likely: what is allocated next has room for them, if there is any."""
+        self._expected = min(rows, self.rows), _stepped(tokens)
 
     @torch.inference_mode()
     def put(self, occupant: T, leaf: Node) -> None:
@@ -144,9 +149,10 @@ class Slots(Generic[T]):
         if old is not None and old[0].shape[0] >= rows and old[0].shape[2] >= tokens:
             return
         held = (0, 0) if old is None else (old[0].shape[0], old[0].shape[2])
-        size = max(rows, min(self.rows, 2 * held[0])), max(_stepped(tokens), held[1])
+        needed = max(rows, held[0]), max(_stepped(tokens), held[1])
+        size = max(needed[0], self._expected[0]), max(needed[1], self._expected[1])
         if size[0] * size[1] > self.tokens:
-            size = rows, _stepped(tokens)
+            size = needed if needed[0] * needed[1] <= self.tokens else (rows, _stepped(tokens))
         grown = []
         for number, tensor in enumerate(like):
             new = tensor.new_zeros(size[0], tensor.shape[0], size[1], tensor.shape[2])

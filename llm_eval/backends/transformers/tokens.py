@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from llm_eval.backends.transformers.anchors import Anchors
 from llm_eval.records import Message
 
 # Templates that ask for today's date get this one: a prompt must not depend on the day it is asked on.
@@ -39,14 +40,19 @@ class Tokens:
         self._tokenizer = tokenizer
         end = tokenizer.eos_token_id
         self._appends_end = end is not None and tokenizer.encode("a")[-1:] == [end]
+        self._anchors = Anchors(tokenizer)
 
     def of_text(self, text: str) -> list[int]:
         """With the special tokens that the tokenizer puts before a text, without an end that it puts after it."""
+        if self._anchors.works:
+            return self._anchors.encode(text, special=True)
         ids: list[int] = self._tokenizer.encode(text, verbose=False)
         return ids[:-1] if self._appends_end else ids
 
     def of_bare(self, text: str) -> list[int]:
         """Without any special token that is not in the text itself."""
+        if self._anchors.works:
+            return self._anchors.encode(text, special=False)
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, verbose=False)
         return ids
 
