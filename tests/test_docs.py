@@ -37,7 +37,7 @@ def test_the_dataset_of_the_docs_runs_from_its_two_files(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["model", "suite"])
 def test_the_other_files_of_the_docs_are_valid(tmp_path: Path, kind):
-    names = {"model": ("internlm2-chat-1.8b", "our-service"), "suite": ("nightly",)}[kind]
+    names = {"model": ("internlm2-chat-1.8b", "my-lora", "our-service"), "suite": ("nightly",)}[kind]
     for block in (b for b in blocks("docs/adding.md", "yaml") if yaml.safe_load(b)["name"] in names):
         name = yaml.safe_load(block)["name"]
         folder = tmp_path / f"{kind}s"
