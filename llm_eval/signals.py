@@ -21,9 +21,8 @@ from llm_eval.errors import LlmEvalError
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = (
-    2.0  # from the signal on; who asks a command to end waits longer (stages/child.py), Airflow longer still
-)
+# Who asks a command to end waits longer (child.py), and Airflow, who asked that one, longer still.
+GRACE_SECONDS = 2.0
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 

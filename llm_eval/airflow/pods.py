@@ -15,9 +15,9 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s  # noqa: TID253 - this is the leaf that owns it
 
-from llm_eval.airflow.child import last_word, stage_arguments
 from llm_eval.airflow.failures import failure
 from llm_eval.airflow.operators import StageName
+from llm_eval.child import last_word, stage_arguments
 from llm_eval.errors import InputError
 from llm_eval.settings import Settings
 from llm_eval.specs import Resources

@@ -7,9 +7,11 @@ import time
 
 import pytest
 
-from llm_eval.airflow import child
-from llm_eval.airflow.child import Child, child_environment, last_word, stage_arguments, stage_command
+from llm_eval import child, signals
+from llm_eval.child import Child, child_environment, last_word, stage_arguments, stage_command
 from llm_eval.settings import HOME, Settings
+
+AIRFLOW_WAITS_SECONDS = 5.0  # its supervisor's escalation_delay, from SIGTERM to SIGKILL
 
 
 def python(script):
@@ -82,6 +84,29 @@ def test_killing_reaches_what_the_child_started():
     assert running._process.poll() == -signal.SIGTERM
 
 
+def test_a_child_is_asked_to_end_once():
+    running = start(
+        """
+        import signal, time
+        signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+        print("ready", flush=True)
+        time.sleep(60)
+        """
+    )
+    running._process.stdout.readline()
+
+    for _ in range(3):
+        running.ask_to_end()
+
+    assert running._process.stdout.readline() == "asked\n"
+    os.kill(running._process.pid, signal.SIGKILL)
+    assert running._process.stdout.read() == ""
+
+
+def test_who_asks_waits_longer_than_the_child_takes_and_less_than_airflow_waits():
+    assert signals.GRACE_SECONDS < child.TERMINATE_SECONDS < AIRFLOW_WAITS_SECONDS
+
+
 def test_a_child_that_ignores_sigterm_is_killed_all_the_same(monkeypatch):
     monkeypatch.setattr(child, "TERMINATE_SECONDS", 0.2)
     running = start(
@@ -110,7 +135,7 @@ def test_the_child_dies_with_its_task_even_when_that_is_killed():
         python(
             """
             import os, sys
-            from llm_eval.airflow.child import Child
+            from llm_eval.child import Child
             running = Child([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
             print(running._process.pid, flush=True)
             running.follow()
@@ -141,10 +166,11 @@ def test_another_interpreter_may_run_the_stage():
 
 def test_the_child_means_the_same_root_and_the_same_library(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    environment = {"LLM_EVAL_ROOT": "var", "PYTHONPATH": "/opt/extra", "KEY": "kept"}
+    environment = {"LLM_EVAL_ROOT": "var", "LLM_EVAL_MODELS": "here", "PYTHONPATH": "/opt/extra", "KEY": "kept"}
 
     passed = child_environment(environment, Settings.from_environment(environment))
 
-    assert passed["LLM_EVAL_ROOT"] == str(tmp_path / "var")
+    assert Settings.from_environment(passed).root == str(tmp_path / "var")
+    assert Settings.from_environment(passed).models[0] == tmp_path / "here"
     assert passed["PYTHONPATH"] == f"{HOME}{os.pathsep}/opt/extra"
     assert passed["KEY"] == "kept"

@@ -1,7 +1,7 @@
-"""Runs a stage as a child process that cannot outlive its task.
+"""Runs a stage as a child process that cannot outlive its parent: an Airflow task, or a run with several GPUs.
 
 Weights are loaded in a process of their own: its memory is given back when the stage ends, it may use another
-interpreter (LLM_EVAL_PYTHON), and a crash in native code costs one try of one task.
+interpreter (LLM_EVAL_PYTHON), and a crash in native code costs one try of one shard.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from llm_eval.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-TERMINATE_SECONDS = 3.0  # Airflow kills the task itself five seconds after it asked it to end
+# The child takes up to signals.GRACE_SECONDS; Airflow kills the task itself five seconds after it asked it to end.
+TERMINATE_SECONDS = 4.0
 TAIL_LINES = 40
 ERROR_PREFIX = "error: "  # as the command line begins its last message
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -39,10 +40,16 @@ def stage_command(environment: Mapping[str, str], arguments: Sequence[str]) -> l
 
 
 def child_environment(environment: Mapping[str, str], place: Settings) -> dict[str, str]:
-    """The task's environment, with the root made absolute, this library importable and output unbuffered."""
+    """This environment, with all of `place` (folders made absolute), this library importable and output unbuffered."""
     path = [str(settings.HOME), *filter(None, [environment.get("PYTHONPATH")])]
-    fixed = {"LLM_EVAL_ROOT": place.root, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
-    return {**environment, **fixed}
+    return {
+        **environment,
+        "LLM_EVAL_ROOT": place.root,
+        "LLM_EVAL_DATASETS": os.pathsep.join(map(str, place.datasets)),
+        "LLM_EVAL_MODELS": os.pathsep.join(map(str, place.models)),
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 class Ending(NamedTuple):
@@ -68,24 +75,31 @@ class Child:
             process_group=0,
             preexec_fn=_die_with_parent(),
         )
+        self._is_asked_to_end = False
 
-    def follow(self) -> Ending:
+    def follow(self, prefix: str = "") -> Ending:
         """Log the child's lines as they come, until it ends. Whatever interrupts this also ends the child."""
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         assert self._process.stdout is not None
         try:
             for line in self._process.stdout:
-                logger.info("%s", line.rstrip())
+                logger.info("%s%s", prefix, line.rstrip())
                 tail.append(line.rstrip())
             exit_code = self._process.wait()
         finally:
             self.kill()
         return Ending(exit_code, last_word(tail, exit_code))
 
+    def ask_to_end(self) -> None:
+        """Once, however often it is called: a second signal could interrupt what the first one set off."""
+        if not self._is_asked_to_end and self._process.poll() is None:
+            self._is_asked_to_end = True
+            self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """Ask the child and whatever it started to end, then make them; nothing happens where they have ended."""
         if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
+            self.ask_to_end()
             try:
                 self._process.wait(TERMINATE_SECONDS)
             except subprocess.TimeoutExpired:
@@ -112,7 +126,7 @@ def last_word(lines: Iterable[str], exit_code: int) -> str:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """For the child to call before it starts: the kernel kills it when this process dies, even by SIGKILL.
+    """For the child to call before it starts: the kernel kills it when this thread ends, even by SIGKILL.
 
     Nothing half-written is left: parts are written to a temporary name first. None where there is no such thing.
     """
