@@ -97,17 +97,21 @@ def run(
     checkpoint: CheckpointName = None,
     limit: Limit = None,
     overrides: Set = None,
+    shards: Shards = None,
     force: Force = False,
     format: Annotated[str, typer.Option(help="table, or json (the summary rows as a list).")] = "table",
 ) -> None:
-    """Evaluate a model on a dataset: all stages, in this process. Exit code 0 only if a score was published."""
+    """Evaluate a model on a dataset: all stages, and with several shards and GPUs a process for each GPU.
+
+    Exit code 0 only if a score was published.
+    """
     from llm_eval import results
     from llm_eval.reporting import run_report
     from llm_eval.stages.pipeline import run_all
 
     if format not in ("table", "json"):
         raise InputError(f"--format {format!r} is not known here: table or json")
-    wish = _wish(model, dataset, checkpoint=checkpoint, limit=limit, overrides=overrides, force=force)
+    wish = _wish(model, dataset, checkpoint=checkpoint, limit=limit, overrides=overrides, force=force, shards=shards)
     done = run_all(context.obj.catalog, context.obj.settings, wish)
     root = context.obj.settings.root
     rows = [r for r in results.summary(root, models=(model,), datasets=(done.dataset.name,)) if r.run_id == done.run_id]
