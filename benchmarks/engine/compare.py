@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from typing import Any
@@ -47,11 +48,13 @@ def main() -> None:
     }
     (folder / "job.json").write_text(json.dumps(job))
     answers: dict[str, dict[str, Any]] = {}
+    path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))  # for cpu.py
+    environment = place.environment(arguments.threads) | {"PYTHONPATH": path}
 
     def run(name: str, python: str, script: str) -> Cost:
         written = folder / f"{name}.json"
         command = [python, str(HERE / script), str(folder / "job.json"), str(written)]
-        whole = measure(command, place.environment(arguments.threads))
+        whole = measure(command, environment)
         answers[name] = json.loads(written.read_text())
         return Cost(*answers[name]["cost"])._replace(peak_mib=whole.peak_mib)
 

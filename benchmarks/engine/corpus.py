@@ -33,6 +33,7 @@ class Writer:
         made = random.Random(0)  # all writers share one language
         words = dict.fromkeys(_made_word(made) for _ in range(WORDS))
         self._words = list(words)
+        self._joints = _JOINTS.split()
         self._weights = list(itertools.accumulate(1 / (rank + 20) for rank in range(len(words))))
         pairs = dict.fromkeys("".join(made.choices(_CHARACTERS, k=2)) for _ in range(WORDS // 4))
         self._pairs = list(pairs)
@@ -49,14 +50,18 @@ class Writer:
         return self._random.choice(options)
 
     def phrase(self, low: int, high: int) -> str:
-        """Between `low` and `high` words, every other one a joint of the language."""
-        count = self.number(low, high)
-        return " ".join(
-            self.word() if self._random.random() < 0.6 else self.pick(*_JOINTS.split()) for _ in range(count)
-        )
+        """Between `low` and `high` words: joints of the language, names, and other words."""
+        return " ".join(self._any_word() for _ in range(self.number(low, high)))
 
     def sentence(self, low: int = 7, high: int = 23) -> str:
-        return f"{self.phrase(low, high).capitalize()}."
+        phrase = self.phrase(low, high)
+        return f"{phrase[0].upper()}{phrase[1:]}."
+
+    def _any_word(self) -> str:
+        kind = self._random.random()
+        if kind < 0.4:
+            return self._random.choice(self._joints)
+        return self.word().capitalize() if kind < 0.5 else self.word()
 
     def chinese(self, low: int, high: int) -> str:
         """Between `low` and `high` words of two characters, a comma among many."""

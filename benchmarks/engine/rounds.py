@@ -16,9 +16,11 @@ __all__ = ["OURS", "Cost", "alternate", "measure", "table"]
 OURS = "llm-eval"
 
 
-def alternate(sides: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """Costs of each side, one a round; every other round goes through the sides backwards."""
+def alternate(sides: Mapping[str, Callable[[], Cost]], rounds: int, *, warm_up: bool = False) -> dict[str, list[Cost]]:
+    """Costs of each side, one a round, every other round backwards. warm_up: a round before that is not counted."""
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
+    for name in sides if warm_up else ():
+        print(f"  not counted: {name:24} {sides[name]().cpu_seconds:.2f} cpu s", file=sys.stderr, flush=True)
     for number in range(rounds):
         for name in sides if number % 2 == 0 else reversed(sides):
             cost = sides[name]()

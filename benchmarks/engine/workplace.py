@@ -94,8 +94,6 @@ class Workplace:
             "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_OFFLINE": "1",
             "HF_HOME": str(self.folder / "huggingface"),
-            # cpu.py, for the sides of compare.py
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH")))),
         }
 
 
