@@ -107,7 +107,9 @@ def _tokenizer(spec: TransformersBackend, base: Place, adapter: Place | None, ow
     if spec.tokenizer_path is not None:
         place = _locate(spec.tokenizer_path, None, owner, settings)
     else:
-        place = adapter if adapter is not None and _has_tokenizer(adapter) else base
+        # Without this file, what kind of tokenizer it is stands in the config.json that an adapter has not.
+        own = adapter is not None and _has_tokenizer(adapter) and "tokenizer_config.json" in adapter.files
+        place = adapter if adapter is not None and own else base
     if not _has_tokenizer(place):
         raise MissingWeights(
             f"{owner}: {place} holds no tokenizer (tokenizer.json, tokenizer.model, vocab.json, …). "

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_eval.backends.transformers import TransformersModel, loading
+from llm_eval.backends.places import Place
+from llm_eval.backends.transformers import TransformersModel, adapters, loading
 from llm_eval.errors import InputError, InvalidData
 from llm_eval.specs import Checkpoint
 
@@ -300,6 +301,25 @@ def test_an_adapter_over_quantised_weights_is_refused(loaded, trained, copy_of):
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "fp8"}}))
     with pytest.raises(InputError, match=r"is quantised \(fp8\), and an adapter cannot be merged"):
         loaded(folder, adapter)
+
+
+def test_tokens_of_an_adapters_own_tokenizer_are_read_with_it(loaded, trained, models):
+    import peft
+    from transformers import AutoTokenizer
+
+    config = peft.LoraConfig(r=RANK, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"])
+    adapter = trained(config=config, resize=361).folder
+    tokenizer = AutoTokenizer.from_pretrained(models / "llama")
+    tokenizer.add_tokens(["<|think|>"], special_tokens=True)
+    tokenizer.save_pretrained(adapter)
+    assert loaded(adapter=adapter).tokens.of_bare("<|think|>") == [360]
+
+
+def test_weights_that_are_not_all_on_gpus_cannot_take_an_adapter(trained, models):
+    adapter, network = trained().folder, plain(models / "llama")
+    network.hf_device_map = {"model": 0, "lm_head": "cpu"}  # as device_map leaves it where the GPUs are too small
+    with pytest.raises(InputError, match=r"device_map left some weights of .* to cpu, for want of room on the GPUs"):
+        adapters.merged(network, Place.at(adapter), Place.at(models / "llama"), "model 'tiny'")
 
 
 def test_a_model_with_an_adapter_opens_and_answers(spec, settings, trained, request_of):

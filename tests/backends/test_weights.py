@@ -172,7 +172,8 @@ def test_two_adapters_at_once_are_refused(identity, adapter):
 def test_a_tokenizer_saved_with_an_adapter_is_the_one_it_was_trained_with(adapter, spec, settings, models):
     folder = adapter()
     assert places(spec("llama", adapter_path="lora"), None, settings).tokenizer.folder == models / "llama"
-    shutil.copy(models / "gpt2" / "tokenizer.json", folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(models / "gpt2" / name, folder)
     assert places(spec("llama", adapter_path="lora"), None, settings).tokenizer.folder == folder
     named = spec("llama", adapter_path="lora", tokenizer_path="llama-bos")
     assert places(named, None, settings).tokenizer.folder == models / "llama-bos"

@@ -15,6 +15,8 @@ from typing import Any
 from llm_eval.backends import hub
 from llm_eval.backends.places import Place
 from llm_eval.backends.transformers import config
+from llm_eval.backends.transformers.explain import explained
+from llm_eval.backends.transformers.memory import is_out_of_memory
 from llm_eval.backends.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, AGAIN
 from llm_eval.errors import BackendLost, InputError, InvalidData
 
@@ -24,31 +26,22 @@ _PREFIX = "base_model.model."  # how peft calls the model that it has wrapped
 _OTHER_SHAPE = re.compile(r"size mismatch for (\S+): .*?Size\(\[([^\]]*)\]\).*?Size\(\[([^\]]*)\]\)")
 
 
-def check(place: Place, owner: str) -> None:
-    """Raises InputError for an adapter of a kind that cannot answer; its tensors are not looked at."""
-    values = config.read(place, ADAPTER_CONFIG, owner)
-    if values is None:
-        return
-    task = values.get("task_type")
-    if task not in (None, "CAUSAL_LM"):
-        raise InputError(f"{owner}: the adapter {place} was trained for task_type {task!r}; only CAUSAL_LM can answer.")
-    kind = str(values.get("peft_type"))
-    if "PROMPT" in kind or kind in ("PREFIX_TUNING", "P_TUNING", "CPT", "CARTRIDGE"):
-        raise InputError(
-            f"{owner}: the adapter {place} is of type {kind}: tokens put before each prompt, which cannot be merged "
-            "into weights. Only adapters that change weights (LoRA and its kin) can be laid over a model."
-        )
-
-
 def merged(network: Any, place: Place, base: Place, owner: str) -> Any:
     """`network`, which must be that of `base`, with the adapter's changes in its weights, in their dtype.
 
-    Raises InvalidData, naming the module, for an adapter of another model or one that is corrupt.
+    Raises InvalidData, naming the module, for an adapter of another model or one that is corrupt, InputError where
+    weights are not all on GPUs or all on the CPU.
     """
     from peft import PeftConfig, PeftModel
     from safetensors.torch import load_file
 
     what = f"{owner}: the adapter {place}"
+    elsewhere = {"cpu", "disk"} & {str(device) for device in (getattr(network, "hf_device_map", None) or {}).values()}
+    if elsewhere:
+        raise InputError(
+            f"{what} cannot be merged: backend.device_map left some weights of {base} to {' and '.join(elsewhere)}, "
+            "for want of room on the GPUs. Use more or larger GPUs, a smaller backend.dtype, or `device: cpu`."
+        )
     folder = _folder(place, what)
     _warn_of_another_base(folder, base, what, owner)
     try:
@@ -64,6 +57,8 @@ def merged(network: Any, place: Place, base: Place, owner: str) -> Any:
     except InvalidData:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise explained(error, what, place) from error
         raise InvalidData(f"{what} cannot be laid over {base}: {_reason(error)}") from error
 
 

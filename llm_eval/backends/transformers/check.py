@@ -6,7 +6,7 @@ from typing import cast
 
 from llm_eval.backends import check_context, weight_files
 from llm_eval.backends.places import Place
-from llm_eval.backends.transformers import adapters, config
+from llm_eval.backends.transformers import config
 from llm_eval.backends.weight_files import ADAPTER_WEIGHTS
 from llm_eval.backends.weights import Places, owner_of, places, weights_of
 from llm_eval.errors import InputError
@@ -42,7 +42,7 @@ def check_model(model: ModelSpec, checkpoint: Checkpoint | None, settings: Setti
         raise InputError(no_template(found.tokenizer, owner))
     _check_files(found.model, weights_of(found.model), owner)
     if found.adapter is not None:
-        adapters.check(found.adapter, owner)
+        config.check_adapter(found.adapter, owner)
         _check_files(found.adapter, ADAPTER_WEIGHTS, owner)
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from llm_eval.backends import hub
 from llm_eval.backends.places import Place
+from llm_eval.backends.weight_files import ADAPTER_CONFIG
 from llm_eval.errors import InputError, InvalidData, UnsupportedRequest
 
 # They have a head for writing, but each token sees the ones after it unless is_decoder is set.
@@ -120,6 +121,22 @@ def _is_installed(package: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def check_adapter(place: Place, owner: str) -> None:
+    """Raises InputError for an adapter of a kind that cannot answer; its tensors are not looked at."""
+    values = read(place, ADAPTER_CONFIG, owner)
+    if values is None:
+        return
+    task = values.get("task_type")
+    if task not in (None, "CAUSAL_LM"):
+        raise InputError(f"{owner}: the adapter {place} was trained for task_type {task!r}; only CAUSAL_LM can answer.")
+    kind = str(values.get("peft_type"))
+    if "PROMPT" in kind or kind in ("PREFIX_TUNING", "P_TUNING", "CPT", "CARTRIDGE"):
+        raise InputError(
+            f"{owner}: the adapter {place} is of type {kind}: tokens put before each prompt, which cannot be merged "
+            "into weights. Only adapters that change weights (LoRA and its kin) can be laid over a model."
+        )
 
 
 def dtype(config: dict[str, Any]) -> str | None:
