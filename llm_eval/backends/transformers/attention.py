@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 NAME = "llm_eval_packed"
 
-# What some models add to plain causal attention; none of it is known here.
-_UNKNOWN = ("sliding_window", "softcap", "s_aux", "position_bias", "head_mask", "alibi")
+# What some models add to plain causal attention; none of it is known here. A sliding window is: see probe.py.
+_UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask", "alibi")
 
 KeysValues = dict[int, tuple[Tensor, Tensor]]
 """Layer → keys and values, each of shape (key head, token, dimension)."""
