@@ -110,5 +110,7 @@ def test_weights_too_big_for_the_memory_are_refused_with_figures_before_they_are
         file.truncate(8 + len(text) + 6 * GIB)  # no disk is taken
     monkeypatch.setattr(fit, "free_bytes", lambda device: 5 * GIB)
     for dtype, needed in (("float32", "12.0 GiB as float32"), ("bfloat16", "6.0 GiB as bfloat16")):
-        with pytest.raises(InputError, match=rf"model 'tiny': .* take {needed}, and cpu has 5.0 GiB free. Choose"):
+        with pytest.raises(
+            InputError, match=rf"model 'tiny': .* take {needed}, and this machine has 5.0 GiB free. Choose"
+        ):
             loading.load(spec(folder, dtype=dtype), None, settings)

@@ -36,7 +36,7 @@ def check(found: Places, spec: TransformersBackend, device: Device, owner: str) 
         needed += sum(t.bytes for t in weight_files.read(found.adapter.folder, ADAPTER_WEIGHTS, owner).values())
     free = sum(free_bytes(one) for one in _devices(device))
     if needed + _BESIDE > free:
-        where = device.name or "the GPUs and this machine together"
+        where = {"cpu": "this machine", None: "the GPUs and this machine together"}.get(device.name, device.name)
         raise InputError(
             f"{owner}: the weights of {found.model} take {needed / GIB:.1f} GiB as {dtype or 'they are stored'}, and "
             f"{where} has {free / GIB:.1f} GiB free. Choose a smaller backend.dtype, device_map: auto where there are "
