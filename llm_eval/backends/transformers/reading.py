@@ -64,7 +64,7 @@ class Reader:
             nodes = cut(queue, limits, self.longest_prefix)
             pack = Pack.of(nodes)
             wanted = [(i, p) for i, node in enumerate(nodes) for p in sorted(node.wanted)]
-            logits = fits(self._pass, pack, wanted, queue, keeps_all)
+            logits = fits(self._pass, pack, wanted, keeps_all)
             seconds = time.perf_counter() - begun
             if logits is not None:
                 return Read(nodes, [nodes[i].wanted[p] for i, p in wanted], logits, seconds)
@@ -78,9 +78,9 @@ class Reader:
         """Logits after one token for each of several answers, (row, vocabulary); None if memory was full."""
         return fits(self._logits, ids, positions, frame, list(range(len(ids))))
 
-    def _pass(self, pack: Pack, wanted: list[tuple[int, int]], queue: deque[Node], keeps_all: bool) -> Tensor:
-        waiting = {node.parent for node in queue}
-        keeps = [keeps_all or node in waiting for node in pack.nodes]
+    def _pass(self, pack: Pack, wanted: list[tuple[int, int]], keeps_all: bool) -> Tensor:
+        read = set(pack.nodes)
+        keeps = [keeps_all or any(child not in read for child in node.children) for node in pack.nodes]
         frame = Reading(pack, self.loaded.device, self.loaded.dtype, keeps=any(keeps))
         rows = [pack.spans[i].begin + p - pack.nodes[i].start for i, p in wanted]
         logits = self._logits(pack.ids, pack.positions, frame, rows or [pack.tokens - 1])
