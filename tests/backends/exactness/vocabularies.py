@@ -47,6 +47,7 @@ _PAGE = [
     *SENTENCES,
     "\n\nQuestion: 12 + 345 = 357\nA. red\nB. green\nC. blue\nD. grey\nAnswer: A\n\nAnswer: B",
     "Answer: A B C D\n" * 3,
+    "ab\n \ncd\n \n" * 3,
     "def area(width, height):\n    return width * height  # 3.14\n\n\n\tif x:\n\t\treturn  None",
     "It's 1984, isn't it? They're “here” – naïve café, größer, тысяча девятьсот, 東京タワー 😀",
     " ".join(WORDS) + " " + " ".join(f"the {word} of" for word in WORDS),
