@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from tests.conftest import CHECKOUT
 
 def modules_after(code: str) -> set[str]:
     """Names of all modules that a new interpreter has loaded after `code`."""
-    told = f"{code}\nimport sys; print(*(n for n, m in sys.modules.items() if type(m).__name__ != '_LazyModule'))"
+    told = f"{code}\nimport sys; print(*(n for n, m in sys.modules.items() if type(m).__name__ != 'Dormant'))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, cwd=CHECKOUT, check=True)
     return set(done.stdout.split())
 
@@ -29,6 +30,17 @@ def made_module(tmp_path, monkeypatch):
     sys.modules.pop("made_module", None)
 
 
+@pytest.fixture
+def made_package(tmp_path, monkeypatch):
+    (tmp_path / "made_package").mkdir()
+    (tmp_path / "made_package" / "__init__.py").write_text("first = 42\n")
+    (tmp_path / "made_package" / "inside.py").write_text("import made_package\nanswer = made_package.first\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in ("made_package", "made_package.inside"):
+        sys.modules.pop(name, None)
+
+
 def test_a_deferred_module_is_loaded_when_something_of_it_is_used(made_module):
     with importing.deferred(made_module):
         import made_module as module
@@ -36,6 +48,24 @@ def test_a_deferred_module_is_loaded_when_something_of_it_is_used(made_module):
     assert not hasattr(sys, "made_module_loaded")
     assert module.answer == 42
     assert sys.made_module_loaded
+
+
+def test_looking_through_all_modules_does_not_load_a_deferred_one(made_module):
+    with importing.deferred(made_module):
+        import made_module as module
+
+    inspect.getmodule(inspect.currentframe())  # asks every module for its file
+    assert module.__file__
+    assert not hasattr(sys, "made_module_loaded")
+
+
+def test_a_submodule_of_a_deferred_package_is_imported_after_the_package(made_package):
+    with importing.deferred("made_package"):
+        import made_package
+
+    from made_package.inside import answer
+
+    assert answer == made_package.first == 42
 
 
 def test_an_absent_package_is_not_there_inside_and_there_again_after(made_module):

@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
-from llm_eval.backends.transformers import TransformersModel
+from llm_eval.backends.transformers import TransformersModel, libraries
 from llm_eval.records import Message, Request, Response, Shot
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, Generation, ModelSpec
@@ -25,6 +25,7 @@ def sentences() -> list[str]:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with llama (no BOS), llama-bos (tokenizer adds one) and gpt2 (absolute positions, no padding token)."""
+    libraries.for_models()  # as in a run: what the tests then import is what a run has
     folder = tmp_path_factory.mktemp("models")
     save_llama(folder / "llama", adds_bos=False)
     save_llama(folder / "llama-bos", adds_bos=True)

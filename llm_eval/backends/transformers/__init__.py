@@ -66,6 +66,9 @@ class TransformersModel:
         Raises MissingWeights, InvalidData for files that do not load, InputError for a device that is not there or a
         chat model without a chat template, BackendLost if the hub went away.
         """
+        from llm_eval.backends.transformers import libraries
+
+        libraries.for_models()  # before anything imports them as they are
         from llm_eval.backends.transformers.answering import Answerer
         from llm_eval.backends.transformers.engine import engine
         from llm_eval.backends.transformers.loading import load

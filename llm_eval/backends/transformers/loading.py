@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_eval.backends.places import Place
-from llm_eval.backends.transformers import adapters, devices, fit
+from llm_eval.backends.transformers import adapters, devices, fit, libraries
 from llm_eval.backends.transformers.check import check_model, no_template
 from llm_eval.backends.transformers.devices import Device
 from llm_eval.backends.transformers.explain import explained
@@ -121,6 +121,7 @@ def load_tokens(model: ModelSpec, checkpoint: Checkpoint | None, settings: Setti
 def _quiet() -> None:
     """Progress bars and notices only for someone who watches."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    libraries.for_tokens()
     if sys.stderr.isatty():
         return
     from huggingface_hub.utils.tqdm import disable_progress_bars

@@ -1,0 +1,86 @@
+"""torch and transformers without what only training, compiling and distributed weights need: half of their import.
+
+transformers asks `is_X_available` what is installed and imports all of it, whether a model uses it or not, and its
+packages read the source of every model there is. Another version that does these things otherwise is imported as it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from llm_eval import importing
+
+# Losses of object detection, assisted generation, and weights spread over processes: a model here is one process's.
+_NOT_NEEDED = ("is_scipy_available", "is_sklearn_available", "is_torch_distributed_available")
+_COMPILER = "torch._dynamo"
+_USED_OF_COMPILER = f"{_COMPILER}._trace_wrapped_higher_order_op"  # which imports nothing else of it
+_MARKS = ("allow_in_graph", "assume_constant_result", "disable")
+
+
+def for_tokens() -> None:
+    """Import what loads tokenizers; nothing happens where transformers is loaded already."""
+    if "transformers" in sys.modules:
+        return
+    with importing.uncollected():
+        _put_compiler_off()
+        import transformers
+
+        _scan_models_once(transformers.utils.import_utils)
+        for module in (transformers.utils, transformers.utils.import_utils):
+            for probe in _NOT_NEEDED:
+                if hasattr(module, probe):
+                    setattr(module, probe, _is_not_there)
+
+
+def for_models() -> None:
+    """Import what loads models too."""
+    for_tokens()
+    with importing.uncollected():
+        importlib.import_module("transformers.models.auto.modeling_auto")
+        importlib.import_module("transformers.modeling_layers")  # what every model imports, and what that imports
+
+
+def _is_not_there() -> bool:
+    return False
+
+
+def _scan_models_once(import_utils: Any) -> None:
+    """The folder of all models is read once by transformers and once by transformers.models, which spells it otherwise.
+
+    So the second does not find what the first remembers: 0.4 s.
+    """
+    scan = getattr(import_utils, "create_import_structure_from_path", None)
+    if scan is not None:
+        import_utils.create_import_structure_from_path = lambda path: scan(_folder(Path(path)))
+
+
+def _folder(path: Path) -> Path:
+    return path.parent if path.is_file() else path
+
+
+def _put_compiler_off() -> None:
+    """torch's compiler is not loaded before somebody compiles, which nothing here does: 1 s and 80 MiB.
+
+    transformers needs a helper of it, and marks some functions for it. The marks say what it should leave alone; they
+    are left out until it is loaded.
+    """
+    import torch  # noqa: F401 - the compiler's parent package
+
+    if _COMPILER in sys.modules:
+        return
+    with importing.deferred(_COMPILER):
+        compiler: Any = importlib.import_module(_COMPILER)
+    vars(compiler).update(dict.fromkeys(_MARKS, _unmarked))
+    compiler.__path__ = compiler.__spec__.submodule_search_locations
+    with suppress(ImportError):
+        importlib.import_module(_USED_OF_COMPILER)
+    vars(compiler).pop("__path__", None)
+
+
+def _unmarked(function: Any = None, *_: Any, **__: Any) -> Any:
+    """The function as it was; called with options alone, a decorator that does as much."""
+    return _unmarked if function is None else function
