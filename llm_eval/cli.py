@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_eval import signals
+from llm_eval import ending, signals
 from llm_eval.errors import InputError, LlmEvalError
 from llm_eval.settings import Settings
 
@@ -282,6 +282,14 @@ def schema(
 def main() -> None:
     """Entry point of `llm-eval`."""
     signals.take_charge()
+    try:
+        _command()
+    except SystemExit as stop:
+        ending.end(stop.code)
+        raise
+
+
+def _command() -> None:
     try:
         app()
     except LlmEvalError as error:
