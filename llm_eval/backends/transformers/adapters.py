@@ -32,8 +32,7 @@ def merged(network: Any, place: Place, base: Place, owner: str) -> Any:
     Raises InvalidData, naming the module, for an adapter of another model or one that is corrupt, InputError where
     weights are not all on GPUs or all on the CPU.
     """
-    from peft import PeftConfig, PeftModel
-    from safetensors.torch import load_file
+    from peft import PeftConfig, PeftModel, load_peft_weights
 
     what = f"{owner}: the adapter {place}"
     elsewhere = {"cpu", "disk"} & {str(device) for device in (getattr(network, "hf_device_map", None) or {}).values()}
@@ -47,7 +46,7 @@ def merged(network: Any, place: Place, base: Place, owner: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of peft, about saving; what matters is checked below
-            tensors = load_file(folder / ADAPTER_WEIGHTS)
+            tensors = load_peft_weights(str(folder), device="cpu")  # the safetensors file, which is there
             _resize_vocabulary(network, tensors)
             wrapped = PeftModel(network, PeftConfig.from_pretrained(str(folder)))
             report = wrapped.load_adapter(str(folder), "default", torch_device="cpu")
