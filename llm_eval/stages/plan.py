@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 # Part of a fingerprint: raise one when the stage would write other rows from the same input.
 SAMPLES_VERSION = 1
 REQUESTS_VERSION = 1
+RESPONSES_VERSION = 1
 SCORES_VERSION = 1
 
 
@@ -148,7 +149,7 @@ def fingerprints(
     requests = fingerprint(REQUESTS_VERSION, samples, asked, model.chat, params.limit)
     # A likelihood does not depend on decoding options.
     decoding = generation if dataset.prompt.kind == "generate" else None
-    responses = fingerprint(requests, model.backend.kind, weights, model.context_tokens, decoding)
+    responses = fingerprint(RESPONSES_VERSION, requests, model.backend.kind, weights, model.context_tokens, decoding)
     return Fingerprints(
         samples=samples, requests=requests, responses=responses, scores=fingerprint(responses, *_scored(dataset))
     )
