@@ -2,9 +2,9 @@
 
     python benchmarks/engine/make_model.py FOLDER --size tiny|small --dtype float32|bfloat16 [--seed 0]
 
-tiny has 8.6 million parameters, small 88. The weights are drawn wider than is usual before training, the narrower model's
-the widest: with the usual 0.02 a model that has learned nothing answers the same to everything (with 0.05 tiny still
-picks one letter for all questions of a subject), and equal answers would prove nothing.
+tiny has 8.6 million parameters, small 88. The weights are drawn wider than is usual before training: with the usual
+0.02 a model that has learned nothing answers the same to everything, with 0.05 tiny picks one letter for all questions
+of a subject, and equal answers would prove nothing.
 Runs in any environment with torch and transformers, so that a model can be made for an older version of the library.
 """
 
