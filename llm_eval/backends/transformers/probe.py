@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -22,7 +24,9 @@ from llm_eval.errors import RunFailed
 # another kind of attention is far above.
 _TOLERANCE = {torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
 _QUANTILE = {torch.float16: 0.75, torch.bfloat16: 0.75}  # of the positions: rounding may choose another expert
-_SHARED, _TAILS, _WRITTEN = 72, (7, 12), 2  # tokens; fewer where the context is small
+# Tokens of the trial's tree: a trunk, a node on it, two ends of that node, and what is written after the ends. Few:
+# on a large model and a CPU each costs a tenth of a second. Fewer still where the context is small.
+_TRUNK, _NODE, _ENDS, _WRITTEN = 72, 3, (4, 5), 2
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 
 
@@ -37,18 +41,18 @@ def switch_to_packed(loaded: Loaded) -> Cost:
     """Give the model our attention, and see that it still says the same. Raises Unpackable, the model as it was."""
     _check_config(loaded)
     before = loaded.model.config._attn_implementation
-    beginning, ends = _sequences(loaded)
+    trial = Trial.of(loaded)
     try:
-        expected = [_plainly(loaded, beginning + end)[len(beginning) :] for end in ends]
+        expected = _plainly(loaded, trial.sequence)
         attention.register()
         loaded.model.set_attn_implementation(attention.NAME)
-        kv_bytes = _try(loaded, beginning, ends, expected)
+        kv_bytes = trial.run(loaded, expected)
     except (RunFailed, RuntimeError, ValueError, KeyError, AttributeError, TypeError, Unpackable) as error:
         loaded.model.set_attn_implementation(before)
         if isinstance(error, Unpackable):
             raise
         raise Unpackable(f"a trial of it failed ({type(error).__name__}: {error})") from error
-    return Cost(kv_bytes, 4 * expected[0].shape[-1])
+    return Cost(kv_bytes, 4 * expected.shape[-1])
 
 
 def _check_config(loaded: Loaded) -> None:
@@ -69,63 +73,66 @@ def _check_config(loaded: Loaded) -> None:
         )
 
 
-def _sequences(loaded: Loaded) -> tuple[list[int], list[list[int]]]:
-    """A beginning and two ends of it, their tokens different as far as the vocabulary goes."""
-    scale = min(1.0, (loaded.context_tokens or torch.inf) / (_SHARED + max(_TAILS) + _WRITTEN + 1))
-    shared, *tails = (max(int(n * scale), 1) for n in (_SHARED, *_TAILS))
-    numbers = iter(range(shared + sum(tails) + 2 * _WRITTEN))
-
-    def some(count: int) -> list[int]:
-        return [7919 * (next(numbers) + 1) % loaded.vocabulary for _ in range(count)]
-
-    return some(shared), [some(tail + _WRITTEN) for tail in tails]
-
-
 def _plainly(loaded: Loaded, ids: list[int]) -> Tensor:
     logits: Tensor = loaded.forward(torch.tensor([ids], device=loaded.device), use_cache=False).logits[0]
     return logits.float()
 
 
-def _try(loaded: Loaded, beginning: list[int], ends: list[list[int]], expected: list[Tensor]) -> int:
-    """Read the ends in one pack with their beginning, then after it was kept, then write their last tokens in slots.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Tokens of the trunk, of the node, of each of its ends, and of what is written after each end."""
 
-    Returns the bytes of a token's keys and values. Raises Unpackable if the logits are not those that are expected.
-    """
-    reader = Reader(loaded, Room(Limits(len(beginning) + 100, len(beginning) + 100), 10**6, len(ends)))
-    tails = [end[:-_WRITTEN] for end in ends]
-    together = torch.cat([logits[: len(tail)] for logits, tail in zip(expected, tails, strict=True)])
-    trunk, leaves = _tree(beginning, tails)
-    _compare(reader.read(deque([trunk, *leaves])).logits, together)
-    trunk, leaves = _tree(beginning, tails)
-    reader.read(deque([trunk]), keeps_all=True)
-    _compare(reader.read(deque(leaves), keeps_all=True).logits, together)
-    assert trunk.kept is not None
-    slots: Slots[int] = Slots(len(ends), 10**6, loaded.device, loaded.dtype)
-    for number, leaf in enumerate(leaves):
-        slots.put(number, leaf)
-    for step in range(_WRITTEN):
-        at = [len(tail) + step for tail in tails]
-        tokens = [end[i] for end, i in zip(ends, at, strict=True)]
-        found = reader.step(tokens, [len(beginning) + i for i in at], Writing(slots))
-        slots.advance()
-        _compare(found, torch.stack([logits[i] for logits, i in zip(expected, at, strict=True)]))
-    if len(trunk.kept) != loaded.model.config.get_text_config().num_hidden_layers:
-        raise Unpackable(f"only {len(trunk.kept)} of its layers have attention that can be replaced")
-    return sum(t.nbytes for pair in trunk.kept.values() for t in pair) // len(beginning)
+    trunk: list[int]
+    node: list[int]
+    ends: list[list[int]]
+    written: list[list[int]]
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Trial:
+        """Tokens that are all different as far as the vocabulary goes."""
+        scale = min(1.0, (loaded.context_tokens or torch.inf) / (_TRUNK + _NODE + max(_ENDS) + _WRITTEN))
+        numbers = count(1)
+
+        def some(tokens: int) -> list[int]:
+            return [7919 * next(numbers) % loaded.vocabulary for _ in range(max(int(tokens * scale), 1))]
+
+        return cls(some(_TRUNK), some(_NODE), [some(n) for n in _ENDS], [some(_WRITTEN) for _ in _ENDS])
+
+    @property
+    def sequence(self) -> list[int]:
+        """Up to the first end, and what is written after it."""
+        return self.trunk + self.node + self.ends[0] + self.written[0]
+
+    def run(self, loaded: Loaded, expected: Tensor) -> int:
+        """Read the trunk, then the rest in one pack under a mask, then write in slots; compare along `sequence`.
+
+        Returns the bytes of a token's keys and values. Raises Unpackable if the logits are not those that are expected.
+        """
+        reader = Reader(loaded, Room(Limits(10**6, 10**6), 10**6, len(self.ends)))
+        trunk = Node(self.trunk, 0, users=2)
+        node = Node(self.node, trunk.end, trunk, users=2)
+        leaves = [Node(end, node.end, node, users=1) for end in self.ends]
+        for one in (trunk, node, leaves[0]):
+            one.wanted = {position: [None] for position in range(one.start, one.end)}
+        found = [reader.read(deque(nodes), keeps_all=True).logits for nodes in ([trunk], [node, *leaves])]
+        slots: Slots[None] = Slots(len(leaves), 10**6, loaded.device, loaded.dtype)
+        for leaf in leaves:
+            slots.put(None, leaf)
+        for step in range(len(self.written[0])):
+            positions = [leaf.end + step for leaf in leaves]
+            logits = reader.step([tokens[step] for tokens in self.written], positions, Writing(slots))
+            found.append(None if logits is None else logits[:1])
+            slots.advance()
+        if any(logits is None for logits in found):
+            raise Unpackable("there is no memory to try it")
+        _compare(torch.cat([logits for logits in found if logits is not None]), expected)
+        assert trunk.kept is not None
+        if len(trunk.kept) != loaded.model.config.get_text_config().num_hidden_layers:
+            raise Unpackable(f"only {len(trunk.kept)} of its layers have attention that can be replaced")
+        return sum(t.nbytes for pair in trunk.kept.values() for t in pair) // len(self.trunk)
 
 
-def _tree(beginning: list[int], tails: list[list[int]]) -> tuple[Node, list[Node]]:
-    trunk = Node(beginning, 0, users=len(tails))
-    trunk.children = [Node(tail, trunk.end, trunk, users=1) for tail in tails]
-    for leaf in trunk.children:
-        for position in range(leaf.start, leaf.end):
-            leaf.want(position, None)
-    return trunk, trunk.children
-
-
-def _compare(found: Tensor | None, expected: Tensor) -> None:
-    if found is None:
-        raise Unpackable("there is no memory to try it")
+def _compare(found: Tensor, expected: Tensor) -> None:
     dtype = found.dtype
     off = (found.float() - expected).abs().amax(-1) / expected.std(-1)
     if not off.isfinite().all():
