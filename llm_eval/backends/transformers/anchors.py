@@ -1,17 +1,17 @@
 """Tokenising texts that begin alike without doing the beginning again, token for token the same.
 
-A tokenizer of the byte-level kind cuts a text into words first, by a pattern that looks ahead but never back, and no word
-holds a letter or a digit and the line break after it. What stands after such a line break is tokenised the same with
-and without what stands before it.
+A tokenizer of the byte-level kind cuts a text into words first, by a pattern that looks ahead but never back, and no
+word holds a letter or a digit and the line break after it. What stands after such a line break is tokenised the same
+with and without what stands before it.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left
 from typing import Any, NamedTuple
 
 _PROBES = ("ab\ncd", "ab\n\n\ncd", "ab\n  cd", "a1\n1", "Ab\n?", "鲸鱼\n题目", "it's\n's", "x\n\t\n y", "a\r\nb\n\r\nc")
-_NORMALIZERS = ("NFC", "NFKC", "NFD", "NFKD")  # none of them joins anything with a line break
 
 
 class Known(NamedTuple):
@@ -65,16 +65,21 @@ def _anchor(known: str, text: str) -> int:
         else:
             high = middle - 1
     at = known.rfind("\n", 0, low)
-    while at > 0 and not known[at - 1].isalnum():
+    while at > 0 and not _ends_a_word(known[at - 1]):
         at = known.rfind("\n", 0, at)
     return max(at, 0)
+
+
+def _ends_a_word(character: str) -> bool:
+    """Whether it is a letter or a digit, also after it was normalised: some letters are taken apart by that."""
+    return character.isalnum() and unicodedata.normalize("NFC", character) == character
 
 
 def _cuts_before_line_breaks(tokenizer: Any) -> bool:
     rust = getattr(tokenizer, "backend_tokenizer", None)
     if rust is None or rust.pre_tokenizer is None:
         return False
-    if rust.normalizer is not None and type(rust.normalizer).__name__ not in _NORMALIZERS:
+    if rust.normalizer is not None and type(rust.normalizer).__name__ != "NFC":
         return False
     added = tokenizer.added_tokens_decoder.values()
     if any("\n" in token.content or token.lstrip or token.rstrip or token.single_word for token in added):
@@ -86,7 +91,7 @@ def _cuts_before_line_breaks(tokenizer: Any) -> bool:
 
 
 def _cuts(pre_tokenizer: Any, probe: str) -> bool:
-    """Whether each line break after a letter or a digit begins a word, and the words from there on are the same alone."""
+    """Whether each line break after a letter or a digit begins a word, and what follows is cut the same alone."""
     words = pre_tokenizer.pre_tokenize_str(probe)
     for at in range(1, len(probe)):
         if probe[at] != "\n" or not probe[at - 1].isalnum():

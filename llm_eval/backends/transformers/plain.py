@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from llm_eval.backends.transformers.drafts import Draft, Task
 from llm_eval.backends.transformers.encoding import Row
 from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE, Loaded
 from llm_eval.backends.transformers.memory import Room, fits
+from llm_eval.backends.transformers.probe import rotary_limit
 from llm_eval.backends.transformers.sampling import Stops, pick
 from llm_eval.backends.transformers.scoring import Scored, log_probabilities
 from llm_eval.records import Response
@@ -50,15 +51,20 @@ def padded(sequences: Sequence[list[int]], *, left: bool, device: torch.device) 
 
 @dataclass(slots=True)
 class Plain:
-    """One model's padded forward passes. `tokens`: of a batch, padding included; less after memory was full."""
+    """One model's padded forward passes.
+
+    tokens: of a batch, padding included; less after memory was full. rows: of a batch at most. rotary_limit: see there.
+    """
 
     loaded: Loaded
-    room: Room
     tokens: int
+    rows: int
+    rotary_limit: int | None
 
     @classmethod
     def of(cls, loaded: Loaded, room: Room) -> Plain:
-        return cls(loaded, room, room.limits.tokens)
+        limit = rotary_limit(loaded)
+        return cls(loaded, room.limits.tokens, room.slots if limit is None else 1, limit)
 
     def score(self, rows: Sequence[Row]) -> Iterator[Scored]:
         """Each row once, the longest first."""
@@ -90,7 +96,7 @@ class Plain:
         """Rows, what `work` made of them (None if a lone row did not fit the memory), and the seconds it took."""
         while rows:
             width = len(sized(rows[0])) + more
-            most = max(min(self.tokens // width, self.room.slots if more else len(rows)), 1)
+            most = max(min(self.tokens // width, self.rows), 1)
             batch, begun = rows[:most], time.perf_counter()
             answers = fits(work, batch)
             if answers is None and len(batch) > 1:
@@ -109,7 +115,7 @@ class Plain:
         batch = padded([row.inputs for row in rows], left=False, device=self.loaded.device)
         kept = sorted({position for row in rows for position in _scored_positions(row)})
         keep = torch.tensor(kept, device=self.loaded.device)
-        logits = self.loaded.forward(batch.ids, attention_mask=batch.mask, use_cache=False, logits_to_keep=keep).logits
+        logits = self._forward(batch.ids, attention_mask=batch.mask, use_cache=False, logits_to_keep=keep).logits
         if logits.shape[1] != len(kept):  # code of an older time gives them all
             logits = logits[:, keep]
         place = {position: index for index, position in enumerate(kept)}
@@ -127,15 +133,16 @@ class Plain:
         drafts = [Draft.of(task, generation) for task in tasks]
         ids, mask = padded([task.prompt.ids for task in tasks], left=True, device=self.loaded.device)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        caches = self.rotary_limit is None or ids.shape[1] + generation.max_tokens <= self.rotary_limit
         cache, begun = None, time.perf_counter()
         for step in range(generation.max_tokens):
             seen = ids.shape[1] if cache is None else 1  # a model without a cache reads everything again
-            output = self.loaded.forward(
+            output = self._forward(
                 ids[:, -seen:],
                 attention_mask=mask,
                 position_ids=positions[:, -seen:],
                 past_key_values=cache,
-                use_cache=True,
+                use_cache=caches,
                 logits_to_keep=1,
             )
             cache = getattr(output, "past_key_values", None)
@@ -158,6 +165,14 @@ class Plain:
             mask = torch.cat([mask, mask.new_ones(len(drafts), 1)], dim=1)
             positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
         return drafts
+
+    def _forward(self, ids: Tensor, **arguments: Any) -> Any:
+        if self.rotary_limit is not None:
+            for module in self.loaded.model.modules():
+                if getattr(module, "rope_type", None) == "dynamic":  # let it forget what was read before
+                    module.inv_freq = module.original_inv_freq.to(module.inv_freq.device)
+                    module.max_seq_len_cached = module.original_max_seq_len
+        return self.loaded.forward(ids, **arguments)
 
 
 def _scored_positions(row: Row) -> range:

@@ -55,8 +55,30 @@ def switch_to_packed(loaded: Loaded) -> Cost:
     return Cost(kv_bytes, 4 * expected.shape[-1])
 
 
+def rotary_limit(loaded: Loaded) -> int | None:
+    """Tokens beyond which the length of what is read decides where each token is thought to stand; mostly None.
+
+    Dynamic and long rotary embeddings take the longest sequence of a pass, and dynamic ones remember it. Such a model
+    answers as by itself only where every sequence is read by itself, and whole.
+    """
+    config = loaded.model.config.get_text_config()
+    rotary = getattr(config, "rope_parameters", None) or {}
+    kinds = [rotary, *(part for part in rotary.values() if isinstance(part, dict))]
+    limits: list[int] = [
+        part.get("original_max_position_embeddings") or config.max_position_embeddings
+        for part in kinds
+        if part.get("rope_type") in ("dynamic", "longrope")
+    ]
+    return min(limits) if limits and (loaded.context_tokens or torch.inf) > min(limits) else None
+
+
 def _check_config(loaded: Loaded) -> None:
     config = loaded.model.config.get_text_config()
+    if (limit := rotary_limit(loaded)) is not None:
+        raise Unpackable(
+            f"beyond {limit} tokens the longest sequence that is read decides where the tokens of all stand; "
+            f"context_tokens of at most {limit} would do"
+        )
     if missing := {"frame", "position_ids"} - loaded.accepts:
         raise Unpackable(f"its code takes no {' and no '.join(sorted(missing))}")
     if len(set((getattr(loaded.model, "hf_device_map", None) or {}).values())) > 1:

@@ -19,6 +19,7 @@ _CLOCK = (
     + " }}{%- endmacro +%}"
 )
 
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
 _CONTEXT_OF_DECODING = 4  # tokens before the first decoded one, enough to see whether it begins a word
 
 
@@ -102,9 +103,15 @@ class Tokens:
         return Pair(before or self.first(), own)
 
     def decode(self, before: Sequence[int], ids: Sequence[int]) -> str:
-        """Text of `ids` where they follow `before`: some tokenizers drop a blank at the start of what they decode."""
-        context = list(before[-_CONTEXT_OF_DECODING:])
-        prefix, whole = self._plain(context), self._plain([*context, *ids])
+        """Text of `ids` where they follow `before`: some tokenizers drop a blank at the start of what they decode.
+
+        A character that begins in `before` counts as text of `ids`.
+        """
+        begin = max(len(before) - _CONTEXT_OF_DECODING, 0)
+        while begin > 0 and _BROKEN in self._plain([before[begin]]):  # in the middle of a character, maybe
+            begin -= 1
+        context = list(before[begin:])
+        prefix, whole = self._plain(context).rstrip(_BROKEN), self._plain([*context, *ids])
         return whole[len(prefix) :] if whole.startswith(prefix) else self._plain(list(ids))
 
     def _plain(self, ids: list[int]) -> str:

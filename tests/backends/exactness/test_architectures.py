@@ -27,13 +27,10 @@ MIXED = (
     *questions.prompts(seed=6, count=6),
 )
 GENERATION = Generation(max_tokens=10, stop=("\n",))
-# Their rotary frequencies are those of the longest text of a batch: only texts on one side of the limit go together.
-_NEIGHBOURS = pytest.mark.xfail(strict=True, reason="a longer neighbour, or the text's own growth, changes a text")
-ROTARY_BY_LENGTH = {"phi3-longrope": _NEIGHBOURS, "llama-dynamic-rope": _NEIGHBOURS}
 
 
 @pytest.mark.parametrize("attention", ["packed", "plain"])
-@pytest.mark.parametrize("name", [pytest.param(name, marks=ROTARY_BY_LENGTH.get(name, ())) for name in SPECIAL])
+@pytest.mark.parametrize("name", SPECIAL)
 def test_every_architecture_answers_as_read_plainly(asked, expected, name, attention):
     context = ZOO[name].context_tokens
     should = expected(name, MIXED, GENERATION, context_tokens=context)

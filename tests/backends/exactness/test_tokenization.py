@@ -63,7 +63,6 @@ def test_tokenizers_are_what_their_names_say(reference, vocabulary):
     assert any("▁" in piece for piece in pieces) == (vocabulary in {"llama2", "mistral", "gemma", "unigram"})
 
 
-@pytest.mark.xfail(strict=True, reason="a letter that NFC takes apart does not end a word at the line break after it")
 def test_what_texts_have_in_common_ends_nowhere_within_a_word(kept_open, reference):
     """NFC writes the letter before the line break as two, and the second of them and the break are one word."""
     model, plain = kept_open("reads-qwen"), reference("reads-qwen")
