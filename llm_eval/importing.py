@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,47 +12,38 @@ from typing import Any
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage is collected inside, and what was made inside is left out of every later collection.
-
-    An import makes hundreds of thousands of objects that stay; walking over them again and again takes a fifth of it.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@contextmanager
 def absent(*packages: str) -> Iterator[None]:
     """Inside, `packages` are not installed: for a library that does without them where they are not there.
 
     A package that is loaded already stays: there is nothing to save.
     """
-    hidden = [name for name in packages if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]  # the import system's own word for "there is none"
-    try:
+    with _asked_first(_Refusing(packages)):
         yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 @contextmanager
 def deferred(*modules: str) -> Iterator[None]:
     """Inside, an import of one of `modules` loads it only when something of it is first used, then or later."""
-    finder = _Deferring(modules)
+    with _asked_first(_Deferring(modules)):
+        yield
+
+
+@contextmanager
+def _asked_first(finder: MetaPathFinder) -> Iterator[None]:
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+class _Refusing(MetaPathFinder):
+    def __init__(self, packages: Collection[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if fullname in self._packages:
+            raise ModuleNotFoundError(f"{fullname} is left out on purpose here", name=fullname)
 
 
 class _Deferring(MetaPathFinder):

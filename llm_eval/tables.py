@@ -1,6 +1,7 @@
 """Records as Parquet: one Arrow schema per record type, derived from its annotations: the two cannot drift apart.
 
-`dict` fields travel as JSON text; `tuple[X, ...]` as lists; nested records as structs.
+`dict` fields travel as JSON text; `tuple[X, ...]` as lists; nested records as structs. Records are taken apart and put
+together a column at a time, several times as fast as row by row.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llm_eval import storage
+from llm_eval import garbage, importing, storage
 from llm_eval.errors import StorageError
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ def _split_optional(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
+def _is_record(annotation: Any) -> bool:
+    return dataclasses.is_dataclass(annotation)
+
+
 def _arrow_type(annotation: Any) -> pa.DataType:
     annotation, _ = _split_optional(annotation)
     origin = typing.get_origin(annotation)
@@ -44,8 +50,8 @@ def _arrow_type(annotation: Any) -> pa.DataType:
         return pa.list_(_arrow_type(typing.get_args(annotation)[0]))
     if origin is dict:
         return pa.string()
-    if dataclasses.is_dataclass(annotation):
-        return pa.struct(list(schema_of(typing.cast(Any, annotation))))
+    if _is_record(annotation):
+        return pa.struct(list(schema_of(annotation)))
     return _SCALARS[annotation]
 
 
@@ -62,43 +68,72 @@ def schema_of(record: Any) -> pa.Schema:
     )
 
 
-def _to_arrow(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    if isinstance(value, tuple):
-        return [_to_arrow(v) for v in value]
-    if dataclasses.is_dataclass(value):
-        return to_row(value)
-    return value
+@cache
+def _settle_pandas() -> None:
+    """pyarrow imports pandas when it first meets a list, to know a Series when it sees one: 0.3 s and 40 MiB."""
+    with importing.absent("pandas"):
+        pa.array([])
 
 
-def to_row(record: Any) -> dict[str, Any]:
-    """A record as plain values, ready for Arrow."""
-    return {f.name: _to_arrow(getattr(record, f.name)) for f in dataclasses.fields(record)}
-
-
-def _from_arrow(annotation: Any, value: Any) -> Any:
-    annotation, _ = _split_optional(annotation)
-    if value is None:
-        return None
-    origin = typing.get_origin(annotation)
-    if origin is tuple:
-        inner = typing.get_args(annotation)[0]
-        return tuple(_from_arrow(inner, v) for v in value)
+def _array(annotation: Any, values: list[Any]) -> pa.Array:
+    """A column of such values; None for one that is absent."""
+    inner, _ = _split_optional(annotation)
+    origin = typing.get_origin(inner)
     if origin is dict:
-        return json.loads(value)
-    if dataclasses.is_dataclass(annotation):
-        return from_row(typing.cast("type[DataclassInstance]", annotation), value)
-    return value
+        return pa.array([_json(value) for value in values], pa.string())
+    if origin is tuple and _is_record(item := typing.get_args(inner)[0]):
+        ends = accumulate((len(value or ()) for value in values), initial=0)
+        items = _array(item, [item for value in values for item in value or ()])
+        absent = pa.array([value is None for value in values], pa.bool_()) if None in values else None
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), items, type=_arrow_type(inner), mask=absent)
+    if _is_record(inner):
+        return pa.StructArray.from_arrays(_columns(inner, values), fields=list(schema_of(inner)))
+    return pa.array(values, _arrow_type(inner))
 
 
-def from_row(record: type[R], row: dict[str, Any]) -> R:
-    hints = _hints(record)
-    return record(**{name: _from_arrow(hints[name], value) for name, value in row.items() if name in hints})
+def _columns(record: Any, rows: Sequence[Any]) -> list[pa.Array]:
+    return [_array(hint, [getattr(row, name) for row in rows]) for name, hint in _hints(record).items()]
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _values(annotation: Any, array: pa.Array) -> list[Any]:
+    """What `_array` was made from."""
+    inner, _ = _split_optional(annotation)
+    origin = typing.get_origin(inner)
+    if origin is dict:
+        return [None if text is None else json.loads(text) for text in array.to_pylist()]
+    if origin is tuple:
+        items = _values(typing.get_args(inner)[0], array.values)
+        found = [tuple(items[begin:end]) for begin, end in pairwise(array.offsets.to_pylist())]
+        if array.null_count == 0:
+            return found
+        return [value if there.is_valid else None for value, there in zip(found, array, strict=True)]
+    if _is_record(inner):
+        return _records(inner, [array.field(name) for name in _hints(inner)])
+    if pa.types.is_dictionary(array.type):
+        texts = array.dictionary.to_pylist()
+        return [None if i is None else texts[i] for i in array.indices.to_pylist()]
+    values: list[Any] = array.to_pylist()
+    return values
+
+
+def _records(record: Any, columns: Iterable[pa.Array]) -> list[Any]:
+    values = [_values(hint, column) for hint, column in zip(_hints(record).values(), columns, strict=True)]
+    return [record(*row) for row in zip(*values, strict=True)]
 
 
 def to_table(record: type[R], rows: Iterable[R]) -> pa.Table:
-    return pa.Table.from_pylist([to_row(r) for r in rows], schema=schema_of(record))
+    _settle_pandas()
+    return pa.Table.from_arrays(_columns(record, list(rows)), schema=schema_of(record))
+
+
+def from_table(record: type[R], table: pa.Table) -> list[R]:
+    """The rows of a table that has at least the record's columns."""
+    with garbage.paused():
+        return _records(record, (table[name].combine_chunks() for name in _hints(record)))
 
 
 def write(uri: str, record: type[R], rows: Iterable[R]) -> None:
@@ -108,24 +143,30 @@ def write(uri: str, record: type[R], rows: Iterable[R]) -> None:
     storage.write_bytes(uri, buffer.getvalue())
 
 
-def read_table(uri: str) -> pa.Table:
-    """The Parquet file at `uri`. Raises StorageError if it is absent, truncated or not Parquet."""
-    data = storage.read_bytes(uri)
+def read(uri: str, record: type[R]) -> list[R]:
+    """All rows of one Parquet file as records, which may have fewer fields than it has columns.
+
+    Raises StorageError if the file is absent, truncated or not Parquet, or if columns are missing.
+    """
+    source = io.BytesIO(storage.read_bytes(uri))
+    names = schema_of(record).names
     try:
-        return pq.read_table(io.BytesIO(data))
+        parquet = pq.ParquetFile(source).schema
+        missing = [name for name in names if name not in parquet.to_arrow_schema().names]
+        table = None if missing else _read(source, names, parquet)
     except (pa.ArrowInvalid, OSError) as error:
         raise StorageError(f"{uri}: not a readable Parquet file ({error}). Delete it and run again.") from error
-
-
-def read(uri: str, record: type[R]) -> list[R]:
-    """All rows of one Parquet file as records. Raises StorageError if columns are missing."""
-    table = read_table(uri)
-    names = schema_of(record).names
-    if missing := [n for n in names if n not in table.column_names]:
+    if table is None:
         raise StorageError(
             f"{uri}: columns missing: {', '.join(missing)}; written by another version? Run again with --force."
         )
-    return [from_row(record, row) for row in table.select(names).to_pylist()]
+    return from_table(record, table)
+
+
+def _read(source: io.BytesIO, names: list[str], parquet: pq.ParquetSchema) -> pa.Table:
+    """Texts within lists once each: the few-shot examples of 14,000 requests are 160 MiB otherwise."""
+    inner = [path for path in (parquet.column(i).path for i in range(len(parquet))) if "." in path]
+    return pq.ParquetFile(source, read_dictionary=inner).read(columns=names, use_threads=False)
 
 
 def read_all(uris: Sequence[str], record: type[R]) -> list[R]:

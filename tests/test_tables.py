@@ -27,6 +27,30 @@ def test_a_record_survives_parquet(tmp_path, record):
     assert tables.read(uri, type(record)) == [record]
 
 
+def test_records_of_one_file_keep_what_is_theirs(tmp_path):
+    shots = (Shot("u", "a"), Shot("v", "b"))
+    requests = [
+        Request("1", "s", "generate", messages=(Message("user", "hi"), Message("assistant", "ho"))),
+        Request("2", "s", "choices", shots=shots, text="t", continuations=(" A", " B", " A")),
+        Request("3", "s", "choices", shots=shots[:1], messages=()),
+        Request("4", "s", "choices", shots=shots[::-1], messages=(Message("user", "hi"),), continuations=("",)),
+    ]
+    uri = str(tmp_path / "x.parquet")
+
+    tables.write(uri, Request, requests)
+
+    assert tables.read(uri, Request) == requests
+
+
+def test_a_text_that_many_records_hold_is_held_once(tmp_path):
+    uri = str(tmp_path / "x.parquet")
+    tables.write(uri, Request, [Request(f"{i}", "s", "choices", shots=(Shot("u" * 99, "a"),)) for i in range(3)])
+
+    first, *others = tables.read(uri, Request)
+
+    assert all(other.shots[0].user is first.shots[0].user for other in others)
+
+
 @pytest.mark.parametrize("record", [Sample, Request, Response, Score, Result, SampleResult])
 def test_schema_and_record_have_the_same_names(record):
     assert tables.schema_of(record).names == [f.name for f in dataclasses.fields(record)]
@@ -37,7 +61,7 @@ def test_no_rows_make_a_file_with_the_schema(tmp_path):
 
     tables.write(uri, Score, [])
 
-    assert tables.read_table(uri).schema.names == tables.schema_of(Score).names
+    assert tables.read(uri, Score) == []
 
 
 def test_a_truncated_file_is_named(tmp_path):

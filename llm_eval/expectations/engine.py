@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llm_eval import importing
+from llm_eval import garbage, importing
 from llm_eval.errors import RunFailed
 from llm_eval.expectations import columns
 from llm_eval.expectations.rules import Rule, subset_rows
@@ -69,7 +69,7 @@ def _subsets_frame(rows: Mapping[str, int]) -> DataFrame:
 def _great_expectations() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read on import: it would report to its makers
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines about itself otherwise
-    with warnings.catch_warnings(), importing.uncollected():
+    with warnings.catch_warnings(), garbage.frozen():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports sre_constants
         # Half of its import: extras of its own, and what draws and tests distributions; no rule here needs them.
         with importing.absent("sqlalchemy", "pyspark"), importing.deferred("scipy.stats", "altair"):

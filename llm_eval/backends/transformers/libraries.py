@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llm_eval import importing
+from llm_eval import garbage, importing
 
 # Losses of object detection, assisted generation, and weights spread over processes: a model here is one process's.
 _NOT_NEEDED = ("is_scipy_available", "is_sklearn_available", "is_torch_distributed_available")
@@ -25,7 +25,7 @@ def for_tokens() -> None:
     """Import what loads tokenizers; nothing happens where transformers is loaded already."""
     if "transformers" in sys.modules:
         return
-    with importing.uncollected():
+    with garbage.frozen():
         _put_compiler_off()
         import transformers
 
@@ -39,7 +39,7 @@ def for_tokens() -> None:
 def for_models() -> None:
     """Import what loads models too."""
     for_tokens()
-    with importing.uncollected():
+    with garbage.frozen():
         importlib.import_module("transformers.models.auto.modeling_auto")
         importlib.import_module("transformers.modeling_layers")  # what every model imports, and what that imports
 
