@@ -13,7 +13,8 @@ from llm_eval.records import Request, Response
 from llm_eval.specs import Generation
 from tests.backends.exactness.backend import by_attempt, opened
 from tests.backends.exactness.reference import Expected, Reference
-from tests.backends.exactness.zoo import ZOO, save
+from tests.backends.exactness.saving import save
+from tests.backends.exactness.zoo import ZOO
 
 Zoo = Callable[[str], Path]
 

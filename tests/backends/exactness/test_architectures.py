@@ -13,8 +13,9 @@ from tests.backends.exactness import questions
 from tests.backends.exactness.backend import opened
 from tests.backends.exactness.comparison import best, differences
 from tests.backends.exactness.reference import Reference
+from tests.backends.exactness.saving import vary
 from tests.backends.exactness.vocabularies import tokenizer
-from tests.backends.exactness.zoo import CONTEXT_TOKENS, SPECIAL, ZOO, vary
+from tests.backends.exactness.zoo import CONTEXT_TOKENS, SPECIAL, ZOO
 
 _RNG = random.Random(6)
 MIXED = (
@@ -27,10 +28,17 @@ MIXED = (
     *questions.prompts(seed=6, count=6),
 )
 GENERATION = Generation(max_tokens=10, stop=("\n",))
+# Most of them run on the plain path whatever is asked for; of the others that path is asked too.
+PLAIN_TOO = ("mistral-wide-window", "mixtral", "qwen2-moe", "bloom", "opt")
+KNOWN = {"rwkv": "it takes the padding on the left of a prompt for a part of it"}
+PATHS = [
+    pytest.param(name, path, marks=[pytest.mark.xfail(strict=True, reason=KNOWN[name])] if name in KNOWN else ())
+    for path, names in (("packed", SPECIAL), ("plain", PLAIN_TOO))
+    for name in names
+]
 
 
-@pytest.mark.parametrize("attention", ["packed", "plain"])
-@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize(("name", "attention"), PATHS)
 def test_every_architecture_answers_as_read_plainly(asked, expected, name, attention):
     context = ZOO[name].context_tokens
     should = expected(name, MIXED, GENERATION, context_tokens=context)

@@ -11,8 +11,9 @@ from llm_eval.specs import Generation
 from tests.backends.exactness import questions
 from tests.backends.exactness.comparison import CLEAR, differences
 from tests.backends.exactness.reference import Reference
+from tests.backends.exactness.saving import save_reciting
 from tests.backends.exactness.vocabularies import tokenizer
-from tests.backends.exactness.zoo import PACKABLE, save_reciting
+from tests.backends.exactness.zoo import PACKABLE
 
 PROMPTS = questions.prompts(seed=3)
 PLAIN = Generation(max_tokens=20)
@@ -104,8 +105,6 @@ def test_greedy_attempts_are_all_the_same(asked, expected):
 
 # Characters that SentencePiece writes as bytes, between others that it has no token for either: a window over the last
 # few tokens may begin in the middle of one, and then the decoder takes none of them for a character.
-
-
 @pytest.mark.parametrize(
     ("vocabulary", "prompt", "answer", "stop"),
     [

@@ -20,12 +20,12 @@ def test_texts_that_begin_alike_have_the_log_probability_of_each_read_alone(aske
     assert differences(asked(name, TEXTS, batch_tokens=128), TEXTS, expected(name, TEXTS)) == []
 
 
-@pytest.mark.parametrize("context_tokens", [7, 32, 33, 200])
-@pytest.mark.parametrize("name", ["llama", "llama-bos", "qwen3", "gpt2"])
+@pytest.mark.parametrize("context_tokens", [7, 33, 200])
+@pytest.mark.parametrize("name", ["llama-bos", "qwen3", "gpt2"])
 def test_texts_longer_than_the_context_have_that_of_their_windows_read_alone(asked, expected, name, context_tokens):
     should = expected(name, LONG, context_tokens=context_tokens)
     windows = {len(answer.sequences) for answer in should.values()}
-    assert len(windows) >= 3 if context_tokens < 100 else windows == {1, 2} or windows == {1, 2, 3}
+    assert len(windows) >= (3 if context_tokens < 100 else 2)
     for attention in ("packed", "plain"):
         found = asked(name, LONG, context_tokens=context_tokens, attention=attention, batch_tokens=64)
         assert differences(found, LONG, should) == []
