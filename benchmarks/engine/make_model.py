@@ -18,6 +18,7 @@ from corpus import training_texts
 
 VOCABULARY = 8192
 CONTEXT_TOKENS = 2048
+SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
 SIZES = {
     "tiny": {
         "hidden_size": 256,
@@ -52,7 +53,7 @@ def make_tokenizer(seed: int) -> Any:
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

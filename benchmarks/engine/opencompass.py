@@ -14,9 +14,9 @@ subject the same score.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ import agreement
 import exam_files
 import our_run
 from exams import CHINESE_SUBJECTS
+from make_model import SPECIAL_TOKENS
 from rounds import OURS, Cost, alternate, measure, table
 from workplace import Workplace, add_options, opencompass
 
@@ -85,7 +86,7 @@ def main() -> None:
     def run_ours() -> Cost:
         return our_run.evaluate(place.fresh("opencompass", OURS), folder / "catalog", DATASET, environment)
 
-    sides = {OURS: run_ours, **{name: partial(run_theirs, name) for name in MODES}}
+    sides = {OURS: run_ours, **{name: functools.partial(run_theirs, name) for name in MODES}}
     costs = alternate(sides, arguments.rounds, warm_up=not arguments.cold)
     print(f"whole process, C-Eval form, tiny float32, {arguments.threads} thread(s), OpenCompass at batch 8")
     print(*table(costs), sep="\n")
@@ -123,9 +124,14 @@ def _their_outcome(output: Path) -> Outcome:
             # OpenCompass ends with exit code 0 even so; the reason is in the task's own log.
             raise SystemExit(f"OpenCompass left no {' and no '.join(missing)} for {subject}: see {output}/*/logs")
         for number, row in json.loads(found["predictions"].read_text()).items():
-            texts[f"{subject}-{number}"] = row["prediction"]
+            texts[f"{subject}-{number}"] = _without_special_tokens(row["prediction"])
         scores[subject] = json.loads(found["results"].read_text())["accuracy"] / 100
     return Outcome(texts, scores)
+
+
+def _without_special_tokens(text: str) -> str:
+    """OpenCompass leaves them in a text, but for the one that ends it; lm-evaluation-harness and we leave them out."""
+    return functools.reduce(lambda rest, token: rest.replace(token, ""), SPECIAL_TOKENS, text)
 
 
 if __name__ == "__main__":
