@@ -21,13 +21,13 @@ _RNG = random.Random(6)
 MIXED = (
     *questions.letters(_RNG)[4:9],
     *questions.clozes(_RNG)[:3],
-    *questions.overlapping(_RNG)[:2],
+    *questions.overlapping(_RNG)[:1],
     *questions.trees(_RNG)[:4],
-    *questions.lone(_RNG)[::4],
+    *questions.lone(_RNG)[::6],
     *questions.texts(seed=6)[::3],
-    *questions.prompts(seed=6, count=6),
+    *questions.prompts(seed=6, count=4),
 )
-GENERATION = Generation(max_tokens=10, stop=("\n",))
+GENERATION = Generation(max_tokens=8, stop=("\n",))
 # Most of them run on the plain path whatever is asked for; of the others that path is asked too.
 PLAIN_TOO = ("mistral-wide-window", "mixtral", "qwen2-moe", "bloom", "opt")
 KNOWN = {"rwkv": "it takes the padding on the left of a prompt for a part of it"}

@@ -16,7 +16,7 @@ from tests.backends.exactness.vocabularies import tokenizer
 from tests.backends.exactness.zoo import PACKABLE
 
 PROMPTS = questions.prompts(seed=3)
-PLAIN = Generation(max_tokens=20)
+PLAIN = Generation(max_tokens=16)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def test_greedy_answers_are_those_of_a_plain_loop(asked, expected, name):
 
 @pytest.mark.parametrize("name", PACKABLE)
 def test_greedy_answers_with_stop_texts_are_those_of_a_plain_loop(asked, expected, stops, name):
-    generation = Generation(max_tokens=20, stop=stops(name))
+    generation = Generation(max_tokens=16, stop=stops(name))
     should = expected(name, PROMPTS, generation)
     assert Counter(answer.finish_reason for answer in should.values())["stop"] >= 4
     assert differences(asked(name, PROMPTS, generation, batch_tokens=160), PROMPTS, should) == []
@@ -54,18 +54,18 @@ def test_the_answers_prove_something(expected, name):
 
 @pytest.mark.parametrize("name", ["llama-bos", "gpt2"])
 def test_the_plain_path_writes_the_same(asked, expected, stops, name):
-    generation = Generation(max_tokens=20, stop=stops(name))
+    generation = Generation(max_tokens=16, stop=stops(name))
     found = asked(name, PROMPTS, generation, attention="plain", batch_tokens=160)
     assert differences(found, PROMPTS, expected(name, PROMPTS, generation)) == []
 
 
 @pytest.mark.parametrize("name", ["llama", "llama-sentencepiece"])
 def test_every_stop_text_wherever_tokens_end_in_it_cuts_where_it_begins(asked, expected, name):
-    """Twelve texts, cut from one answer at every place, each asked alone."""
+    """Ten texts, cut from one answer at every place, each asked alone."""
     prompt = PROMPTS[2:3]
     (whole,) = expected(name, prompt, PLAIN).values()
-    for at in range(1, 13):
-        generation = Generation(max_tokens=20, stop=(whole.text[at : at + 4],))
+    for at in range(1, 11):
+        generation = Generation(max_tokens=16, stop=(whole.text[at : at + 4],))
         should = expected(name, prompt, generation)
         assert should[prompt[0].id].text == whole.text[: whole.text.index(generation.stop[0])]
         assert differences(asked(name, prompt, generation), prompt, should) == []
@@ -90,9 +90,9 @@ def test_answers_that_end_by_themselves_make_room_for_others_and_change_none(ask
         assert differences(asked(folder, PROMPTS, PLAIN, batch_tokens=budget), PROMPTS, should) == []
 
 
-@pytest.mark.parametrize("max_tokens", [1, 2, 60])
+@pytest.mark.parametrize("max_tokens", [1, 2, 50])
 def test_answers_of_any_length_are_those_of_a_plain_loop(asked, expected, max_tokens):
-    generation, prompts = Generation(max_tokens=max_tokens), PROMPTS[:8]
+    generation, prompts = Generation(max_tokens=max_tokens), PROMPTS[:6]
     should = expected("qwen2", prompts, generation)
     assert differences(asked("qwen2", prompts, generation), prompts, should) == []
 

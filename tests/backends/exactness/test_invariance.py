@@ -78,7 +78,7 @@ def test_no_budget_cache_order_or_shard_changes_an_answer(zoo, should, name, dat
 @pytest.mark.parametrize("attention", ["packed", "plain"])
 def test_one_token_at_a_time_is_budget_enough(zoo, should, attention):
     model = opened(zoo("qwen2"), context_tokens=CONTEXT_TOKENS, chat=True, batch_tokens=1, attention=attention)
-    asked = MIXED[::7]
+    asked = MIXED[::12]
     assert differences(by_attempt(model.answer(asked, GENERATION)), asked, should("qwen2")) == []
     model.close()
 

@@ -42,7 +42,7 @@ def asked_together(draw):
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @given(requests=asked_together())
-@settings(max_examples=30, deadline=None, database=None)
+@settings(max_examples=20, deadline=None, database=None)
 def test_any_text_is_read_as_the_tokenizer_reads_it_whole(kept_open, reference, vocabulary, requests):
     plain = reference(f"reads-{vocabulary}")
     should = {request.id: plain.answer(request, ONE_TOKEN) for request in requests}
