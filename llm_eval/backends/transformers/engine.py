@@ -10,6 +10,7 @@ from typing import Protocol
 from llm_eval.backends.transformers.decoding import Writer
 from llm_eval.backends.transformers.drafts import Task
 from llm_eval.backends.transformers.encoding import Row
+from llm_eval.backends.transformers.heap import keep_freed_memory
 from llm_eval.backends.transformers.linears import quicken
 from llm_eval.backends.transformers.loading import Loaded, Unpackable
 from llm_eval.backends.transformers.memory import GIB, room
@@ -17,6 +18,7 @@ from llm_eval.backends.transformers.plain import Plain
 from llm_eval.backends.transformers.probe import Cost, switch_to_packed
 from llm_eval.backends.transformers.reading import Reader
 from llm_eval.backends.transformers.scoring import Scored, Scorer
+from llm_eval.backends.transformers.seq2seq import EncoderDecoder
 from llm_eval.records import Response
 from llm_eval.specs import Generation, TransformersBackend
 
@@ -51,7 +53,10 @@ class Packed:
 
 def engine(loaded: Loaded, spec: TransformersBackend) -> Engine:
     """The packed engine where the model allows it and its spec does not say otherwise; a log line tells which."""
-    quicken(loaded.model, loaded.dtype)
+    if loaded.device.type == "cpu":
+        keep_freed_memory()
+        if not loaded.is_encoder_decoder:  # T5's code looks into its linear layers
+            quicken(loaded.model, loaded.dtype)
     cost, kind = _estimate(loaded), "plain, as asked for"
     if spec.attention == "packed":
         try:
@@ -69,7 +74,9 @@ def engine(loaded: Loaded, spec: TransformersBackend) -> Engine:
         has.cache_tokens * cost.kv_bytes / GIB,
         kind,
     )
-    return Packed(Reader(loaded, has), has.slots) if kind == "packed" else Plain.of(loaded, has)
+    if kind == "packed":
+        return Packed(Reader(loaded, has), has.slots)
+    return EncoderDecoder.of(loaded, has) if loaded.is_encoder_decoder else Plain.of(loaded, has)
 
 
 def _estimate(loaded: Loaded) -> Cost:
