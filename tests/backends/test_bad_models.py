@@ -48,7 +48,11 @@ def cut(folder) -> None:
 BROKEN = {
     "half-written weights": ({}, cut, "model.safetensors is half-written: 5000 bytes"),
     "no weights": ({}, lambda folder: (folder / "model.safetensors").unlink(), "has no weights"),
-    "an encoder-decoder": ({}, lambda folder: config(folder, is_encoder_decoder=True), "is an encoder-decoder"),
+    "an encoder-decoder of its own": (
+        {},
+        lambda folder: config(folder, is_encoder_decoder=True),
+        "is not an encoder-decoder from text to text: its model_type is 'llama'",
+    ),
     "a classifier": (
         {},
         lambda folder: config(folder, architectures=["LlamaForSequenceClassification"]),

@@ -17,7 +17,7 @@ def dataset(kind="generate", max_tokens=64) -> DatasetSpec:
     prompt = {"kind": kind, "template": "{{ input }}"} | (
         {} if kind == "generate" else {"continuation": " {{ label }}"}
     )
-    metrics = {"generate": ["accuracy"], "choices": ["choice_accuracy"]}[kind]
+    metrics = {"generate": ["accuracy"], "choices": ["choice_accuracy"], "perplexity": ["perplexity"]}[kind]
     extract = ["declared_choice"] if kind == "generate" else []
     return DatasetSpec.model_validate(
         {**DATASET, "prompt": prompt, "metrics": metrics, "extract": extract, "generation": {"max_tokens": max_tokens}}
@@ -51,7 +51,14 @@ def test_a_causal_model_is_taken(check, name, kind):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model_type": "t5", "is_encoder_decoder": True}, "is an encoder-decoder"),
+        (
+            {"model_type": "whisper", "is_encoder_decoder": True},
+            "not an encoder-decoder from text to .*'whisper'",
+        ),
+        (
+            {"model_type": "t5", "is_encoder_decoder": True, "architectures": ["T5EncoderModel"]},
+            "not an encoder-decoder from text to text: config.json names T5EncoderModel",
+        ),
         ({"model_type": "vit", "architectures": ["ViTModel"]}, "not a causal language model: its model_type is 'vit'"),
         ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "names BertForMaskedLM, which cannot write"),
         ({"model_type": "bert", "architectures": ["BertLMHeadModel"]}, "is an encoder: its model_type is 'bert'"),
@@ -101,13 +108,25 @@ def test_a_config_as_transformers_writes_it_is_understood(check, copy_of, model_
     check(config(copy_of("llama"), **{"max_position_embeddings": None, **values}, architectures=[name]))
 
 
-@pytest.mark.parametrize("model_type", ["t5", "bart", "pegasus", "marian", "mbart", "whisper"])
-def test_an_encoder_decoder_as_transformers_writes_it_is_refused(check, copy_of, model_type):
-    from transformers import AutoConfig
+@pytest.mark.parametrize("model_type", ["t5", "mt5", "bart", "pegasus", "marian", "mbart", "t5gemma"])
+def test_an_encoder_decoder_as_transformers_writes_it_is_taken_but_not_for_perplexity(check, copy_of, model_type):
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
-    folder = config(copy_of("llama"), **json.loads(AutoConfig.for_model(model_type).to_json_string()))
-    with pytest.raises(UnsupportedRequest, match="encoder-decoder"):
-        check(folder)
+    its = AutoConfig.for_model(model_type)
+    name = AutoModelForSeq2SeqLM._model_mapping[type(its)].__name__
+    folder = config(copy_of("llama"), **json.loads(its.to_json_string()), architectures=[name])
+    check(folder, dataset("generate"))
+    check(folder, dataset("choices"))
+    with pytest.raises(UnsupportedRequest, match=r"model 'tiny': .* is an encoder-decoder.*kind perplexity"):
+        check(folder, dataset("perplexity"))
+
+
+def test_relative_positions_have_no_end(check, copy_of):
+    values = {"model_type": "t5", "is_encoder_decoder": True, "architectures": ["T5ForConditionalGeneration"]}
+    folder = config(copy_of("llama"), **values, n_positions=64, max_position_embeddings=None)
+    with pytest.raises(UnsupportedRequest, match="context of 64"):
+        check(folder, dataset(max_tokens=64))
+    check(config(folder, relative_attention_num_buckets=32), dataset(max_tokens=64))
 
 
 @pytest.mark.parametrize(

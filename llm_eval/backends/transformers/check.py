@@ -9,7 +9,7 @@ from llm_eval.backends.places import Place
 from llm_eval.backends.transformers import config
 from llm_eval.backends.weight_files import ADAPTER_WEIGHTS
 from llm_eval.backends.weights import Places, owner_of, places, weights_of
-from llm_eval.errors import InputError
+from llm_eval.errors import InputError, UnsupportedRequest
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, DatasetSpec, ModelSpec, TransformersBackend
 
@@ -19,6 +19,12 @@ def check_pair(model: ModelSpec, checkpoint: Checkpoint | None, dataset: Dataset
     found = check_model(model, checkpoint, settings)
     values = config.read(found.model, "config.json", owner_of(model, checkpoint))
     own = config.positions(values) if values is not None else None
+    if dataset.prompt.kind == "perplexity" and values is not None and config.has_encoder(values):
+        raise UnsupportedRequest(
+            f"model {model.name!r}: {found.model} is an encoder-decoder, which gives no probability to the text "
+            f"that it reads, and dataset {dataset.name!r} asks for just that (kind perplexity). Use a variant of "
+            "it of kind choices or generate."
+        )
     check_context(model, dataset, model.context_tokens or own)
 
 

@@ -21,7 +21,16 @@ _ENCODERS = re.compile(
     "roberta-prelayernorm|roc_bert|roformer|xlm-roberta|xlm-roberta-xl|xmod"
 )
 _HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # the last: also of models that see pictures
-_LEARNED_POSITIONS = re.compile("biogpt|codegen|gpt-sw3|gpt2|gpt_bigcode|gpt_neo|gptj|openai-gpt|opt")
+# Class that loads them, table of those that transformers knows, and what messages call them.
+_CAUSAL = ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "a causal language model")
+_ENCODER_DECODER = (
+    "AutoModelForSeq2SeqLM",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "an encoder-decoder from text to text",
+)
+_LEARNED_POSITIONS = re.compile(
+    "bart|biogpt|blenderbot|blenderbot-small|codegen|gpt-sw3|gpt2|gpt_bigcode|gpt_neo|gptj|mbart|mvp|openai-gpt|opt|plbart"
+)
 _PACKAGES = {  # of quantisation methods, as transformers' quantizers ask for them
     "aqlm": ("aqlm",),
     "auto-round": ("auto-round",),
@@ -52,12 +61,11 @@ def read(place: Place, name: str, owner: str) -> dict[str, Any] | None:
 
 
 def check_architecture(config: dict[str, Any], what: str, trusted: bool) -> None:
-    """Raises UnsupportedRequest for what is not a causal language model, InputError for code that is not trusted."""
-    if config.get("is_encoder_decoder"):
-        raise UnsupportedRequest(f"{what} is an encoder-decoder; only causal (decoder-only) language models are asked.")
+    """Raises UnsupportedRequest for what does not write text, InputError for code that is not trusted."""
     kind, heads = config.get("model_type"), [str(a) for a in config.get("architectures") or ()]
-    known = _names("modeling_auto.py", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
-    if "AutoModelForCausalLM" in (config.get("auto_map") or {}):
+    auto, table, called = _CAUSAL if not has_encoder(config) else _ENCODER_DECODER
+    known = _names("modeling_auto.py", table)
+    if auto in (config.get("auto_map") or {}):
         if not trusted and kind not in known:
             raise InputError(
                 f"{what} brings its own code. Read it, and if you trust it set backend.trust_remote_code: true."
@@ -66,18 +74,23 @@ def check_architecture(config: dict[str, Any], what: str, trusted: bool) -> None
             return
     if known and kind is not None and kind not in known:
         if kind in _names("auto_mappings.py", "CONFIG_MAPPING_NAMES"):
-            raise UnsupportedRequest(f"{what} is not a causal language model: its model_type is {kind!r}.")
+            raise UnsupportedRequest(f"{what} is not {called}: its model_type is {kind!r}.")
         raise UnsupportedRequest(
             f"{what} has model_type {kind!r}, which transformers {version('transformers')} does not know. "
             "Correct config.json, or use a version of transformers that knows it."
         )
     if heads and not any(head.endswith(_HEADS) or head in known.values() for head in heads):
         raise UnsupportedRequest(
-            f"{what} is not a causal language model: config.json names {', '.join(heads)}, which cannot write text or "
+            f"{what} is not {called}: config.json names {', '.join(heads)}, which cannot write text or "
             "score it token by token."
         )
     if kind is not None and _ENCODERS.fullmatch(kind) and not config.get("is_decoder"):
         raise UnsupportedRequest(f"{what} is an encoder: its model_type is {kind!r}, and is_decoder is not set.")
+
+
+def has_encoder(config: dict[str, Any]) -> bool:
+    """Whether it is an encoder-decoder: one half reads the prompt, another one writes the answer."""
+    return bool(config.get("is_encoder_decoder"))
 
 
 @cache
@@ -149,7 +162,12 @@ def dtype(config: dict[str, Any]) -> str | None:
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """Tokens that the model was made for; None if config.json does not say."""
+    """Tokens that the model was made for; None if config.json does not say.
+
+    Positions relative to each other, as T5's, have no end: its n_positions is the length that it was trained with.
+    """
+    if "relative_attention_num_buckets" in config:
+        return None
     for values in (_of_text(config), config):
         for key in ("max_position_embeddings", "n_positions"):
             if isinstance(values.get(key), int):

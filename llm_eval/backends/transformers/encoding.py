@@ -32,7 +32,10 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One forward pass: what the model reads, and what is scored at its end. `question` numbers its question."""
+    """One forward pass: what the model reads, and what is scored at its end. `question` numbers its question.
+
+    An encoder-decoder reads with its decoder as many of the last inputs as a target has tokens, and first the others.
+    """
 
     question: int
     inputs: list[int]
@@ -70,9 +73,9 @@ class Encoder:
         """Raises Unanswerable if prompt and `max_tokens` do not fit without any example."""
 
         def encode(shots: int) -> Prompt:
-            return Prompt(request, shots, self._prompt_ids(request, shots) or self.tokens.first())
+            return Prompt(request, shots, self.tokens.opening(self._prompt_ids(request, shots)))
 
-        prompt = self._fitted(request, encode, lambda p: len(p.ids), max_tokens)
+        prompt = self._fitted(request, encode, lambda p: (len(p.ids), 0), max_tokens)
         self._check_vocabulary(prompt.ids)
         return prompt
 
@@ -80,7 +83,11 @@ class Encoder:
         """Raises Unanswerable if it does not fit without any example, or asks for nothing."""
         if not request.continuations:
             raise Unanswerable("the request has no continuations to score")
-        return self._choices(request, number) if request.kind == "choices" else self._texts(request, number)
+        if request.kind == "choices":
+            return self._choices(request, number)
+        if not self.tokens.scores_texts:
+            raise Unanswerable("an encoder-decoder gives no probability to a text that it reads")
+        return self._texts(request, number)
 
     def _choices(self, request: Request, number: int) -> Question:
         """One row per different input: continuations of a single token share theirs. All see the same examples."""
@@ -92,8 +99,8 @@ class Encoder:
             prompt = text_prompt(request, shots)
             return shots, [self.tokens.pair(prompt, c) for c in request.continuations]
 
-        def longest(encoded: tuple[int, list[Pair]]) -> int:
-            return max(len(pair.prompt) + len(pair.continuation) for pair in encoded[1])
+        def longest(encoded: tuple[int, list[Pair]]) -> tuple[int, int]:
+            return len(encoded[1][0].prompt), max(len(pair.continuation) for pair in encoded[1])
 
         shots, pairs = self._fitted(request, encode, longest)
         rows: dict[tuple[int, ...], Row] = {}
@@ -122,7 +129,7 @@ class Encoder:
         if len(request.continuations) == 1 and not request.shots:
             shots, texts, ids = encode(0)
         else:
-            shots, texts, ids = self._fitted(request, encode, lambda e: max(map(len, e[2])))
+            shots, texts, ids = self._fitted(request, encode, lambda e: (max(map(len, e[2])), 0))
         rows = []
         for i, whole in enumerate(ids):
             self._check_vocabulary(whole)
@@ -139,17 +146,23 @@ class Encoder:
             return self.tokens.of_bare(self.tokens.conversation(chat_prompt(request, shots)))
         return self.tokens.of_text(text_prompt(request, shots))
 
-    def _fitted(self, request: Request, encode: Callable[[int], E], length: Callable[[E], int], answer: int = 0) -> E:
-        """`encode` of as many shots as fit beside `answer` more tokens. Raises Unanswerable if even none does."""
+    def _fitted(
+        self, request: Request, encode: Callable[[int], E], sizes: Callable[[E], tuple[int, int]], answer: int = 0
+    ) -> E:
+        """`encode` of as many shots as fit beside `answer` more tokens. Raises Unanswerable if even none does.
+
+        sizes: tokens of the prompt and of its longest continuation.
+        """
         for shots in range(len(request.shots), -1, -1):
             encoded = encode(shots)
-            tokens = length(encoded)
-            if self.context_tokens is None or tokens + answer <= self.context_tokens:
+            prompt, own = sizes(encoded)
+            needed = self.tokens.context_needed(prompt, own + answer)
+            if self.context_tokens is None or needed <= self.context_tokens:
                 return encoded
         beside = f" beside max_tokens {answer}" if answer else ""
         dropped = ", all examples left out" if request.shots else ""
         raise Unanswerable(
-            f"prompt of {tokens} tokens does not fit the context of {self.context_tokens}{beside}{dropped}. "
+            f"prompt of {prompt + own} tokens does not fit the context of {self.context_tokens}{beside}{dropped}. "
             "Shorten it, lower generation.max_tokens, or raise context_tokens if the model allows it."
         )
 

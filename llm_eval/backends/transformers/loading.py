@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_eval.backends.places import Place
-from llm_eval.backends.transformers import adapters, devices, fit, libraries
+from llm_eval.backends.transformers import adapters, config, devices, fit, libraries
 from llm_eval.backends.transformers.check import check_model, no_template
 from llm_eval.backends.transformers.devices import Device
 from llm_eval.backends.transformers.explain import explained
 from llm_eval.backends.transformers.leases import Lease
 from llm_eval.backends.transformers.memory import is_out_of_memory
-from llm_eval.backends.transformers.tokens import Tokens
+from llm_eval.backends.transformers.tokens import EncoderDecoderTokens, Tokens
 from llm_eval.backends.weights import Places, here, owner_of, places
 from llm_eval.errors import InputError, InvalidData, RunFailed
 from llm_eval.settings import Settings
@@ -55,7 +55,12 @@ class Loaded:
     accepts: frozenset[str]
     lease: Lease | None = None
 
-    def forward(self, inputs: Tensor, **arguments: Any) -> Any:
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether one half of the model reads prompts, and another one writes."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    def forward(self, inputs: Tensor | None, **arguments: Any) -> Any:
         """One pass without gradients; arguments that the model's code does not know are left out.
 
         Raises RunFailed if that code breaks; a full memory and a failing accelerator pass through.
@@ -96,7 +101,7 @@ def _load(model: ModelSpec, checkpoint: Checkpoint | None, found: Places, device
     return Loaded(
         name=model.name,
         model=network,
-        tokens=Tokens(tokenizer),
+        tokens=_tokens(tokenizer, network, owner),
         device=network.get_input_embeddings().weight.device,
         dtype=network.dtype,
         end_ids=_end_ids(network, tokenizer),
@@ -104,6 +109,20 @@ def _load(model: ModelSpec, checkpoint: Checkpoint | None, found: Places, device
         vocabulary=network.get_input_embeddings().weight.shape[0],
         accepts=_accepts(network),
         lease=device.lease,
+    )
+
+
+def _tokens(tokenizer: Any, network: Any, owner: str) -> Tokens:
+    if not network.config.is_encoder_decoder:
+        return Tokens(tokenizer)
+    places = (getattr(network, "generation_config", None), network.config)
+    for name in ("decoder_start_token_id", "bos_token_id"):  # in the order of transformers' own `generate`
+        for start in (getattr(settings, name, None) for settings in places):
+            if start is not None:
+                return EncoderDecoderTokens(tokenizer, int(start))
+    raise InvalidData(
+        f"{owner}: config.json has neither decoder_start_token_id nor bos_token_id, so nobody knows what an answer of "
+        "this encoder-decoder begins with. Add the one that it was trained with."
     )
 
 
@@ -147,12 +166,13 @@ def _tokenizer(model: ModelSpec, place: Place, owner: str) -> Any:
 
 
 def _network(found: Places, spec: TransformersBackend, device: Device, owner: str) -> Any:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     place = found.model
     what = f"{owner}: {place}"
+    has_encoder = (config.read(place, "config.json", owner) or {}).get("is_encoder_decoder")
     try:
-        network, report = AutoModelForCausalLM.from_pretrained(
+        network, report = (AutoModelForSeq2SeqLM if has_encoder else AutoModelForCausalLM).from_pretrained(
             place.address,
             revision=place.commit,
             dtype=spec.dtype,
@@ -200,10 +220,10 @@ def _end_ids(network: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _context_tokens(model: ModelSpec, network: Any, owner: str) -> int | None:
-    config = network.config.get_text_config()
-    own: int | None = getattr(config, "max_position_embeddings", None)
+    its = network.config.get_text_config()
+    own: int | None = getattr(its, "max_position_embeddings", None)
     asked = model.context_tokens
     # Rotary positions can be stretched; a table of learned ones ends where it ends.
-    if asked is not None and own is not None and asked > own and not hasattr(config, "rope_parameters"):
+    if asked is not None and own is not None and asked > own and not hasattr(its, "rope_parameters"):
         raise InputError(f"{owner}: context_tokens is {asked}, but the model has positions for {own} tokens only")
     return asked or own

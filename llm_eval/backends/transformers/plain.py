@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,9 +20,6 @@ from llm_eval.backends.transformers.sampling import Stops, pick
 from llm_eval.backends.transformers.scoring import Scored, log_probabilities
 from llm_eval.records import Response
 from llm_eval.specs import Generation
-
-if TYPE_CHECKING:
-    from collections.abc import Sized
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +46,53 @@ def padded(sequences: Sequence[list[int]], *, left: bool, device: torch.device) 
     return Batch(ids.to(device), mask.to(device))
 
 
+class Growing(Protocol):
+    """Texts side by side, each a token longer after each pass. `read`: tokens read for each before the first."""
+
+    @property
+    def read(self) -> list[int]: ...
+
+    def logits(self) -> Tensor:
+        """Of the token that comes next; shape (row, vocabulary)."""
+        ...
+
+    def append(self, chosen: Tensor) -> None:
+        """The tokens that were chosen; shape (row,)."""
+        ...
+
+
+@dataclass(slots=True)
+class Continued:
+    """Prompts that are continued. Positions count from each prompt."""
+
+    forward: Callable[..., Any]
+    read: list[int]
+    ids: Tensor
+    mask: Tensor
+    positions: Tensor
+    caches: bool
+    cache: Any = None
+
+    def logits(self) -> Tensor:
+        seen = self.ids.shape[1] if self.cache is None else 1  # a model without a cache reads everything again
+        output = self.forward(
+            self.ids[:, -seen:],
+            attention_mask=self.mask,
+            position_ids=self.positions[:, -seen:],
+            past_key_values=self.cache,
+            use_cache=self.caches,
+            logits_to_keep=1,
+        )
+        self.cache = getattr(output, "past_key_values", None)
+        last: Tensor = output.logits[:, -1]
+        return last
+
+    def append(self, chosen: Tensor) -> None:
+        self.ids = torch.cat([self.ids, chosen[:, None].to(self.ids)], dim=1)
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(chosen), 1)], dim=1)
+        self.positions = torch.cat([self.positions, self.positions[:, -1:] + 1], dim=1)
+
+
 @dataclass(slots=True)
 class Plain:
     """One model's padded forward passes.
@@ -62,14 +106,14 @@ class Plain:
     rotary_limit: int | None
 
     @classmethod
-    def of(cls, loaded: Loaded, room: Room) -> Plain:
+    def of(cls, loaded: Loaded, room: Room) -> Self:
         limit = rotary_limit(loaded)
         return cls(loaded, room.limits.tokens, room.slots if limit is None else 1, limit)
 
     def score(self, rows: Sequence[Row]) -> Iterator[Scored]:
         """Each row once, the longest first."""
         longest_first = sorted(rows, key=lambda row: len(row.inputs), reverse=True)
-        for some, sums, seconds in self._batches(longest_first, lambda row: row.inputs, 0, self._sums):
+        for some, sums, seconds in self._batches(longest_first, lambda row: len(row.inputs), self._sums):
             share = seconds / len(some)
             for i, row in enumerate(some):
                 yield Scored(row, sums[i] if sums else None, len(row.inputs), share)
@@ -80,10 +124,13 @@ class Plain:
         for tasks in windows:
             longest_first = sorted(tasks, key=lambda task: len(task.prompt.ids), reverse=True)
 
+            def width(task: Task) -> int:
+                return len(task.prompt.ids) + generation.max_tokens
+
             def work(some: list[Task]) -> list[Draft]:
                 return self._written(some, generation, stops)
 
-            for some, drafts, _ in self._batches(longest_first, lambda t: t.prompt.ids, generation.max_tokens, work):
+            for some, drafts, _ in self._batches(longest_first, width, work):
                 for i, task in enumerate(some):
                     draft = drafts[i] if drafts else Draft.of(task, generation)
                     if not drafts:
@@ -91,11 +138,14 @@ class Plain:
                     yield draft.response(stops, tokens)
 
     def _batches(
-        self, rows: list[R], sized: Callable[[R], Sized], more: int, work: Callable[[list[R]], list[A]]
+        self, rows: list[R], width_of: Callable[[R], int], work: Callable[[list[R]], list[A]]
     ) -> Iterator[tuple[list[R], list[A] | None, float]]:
-        """Rows, what `work` made of them (None if a lone row did not fit the memory), and the seconds it took."""
+        """Rows, what `work` made of them (None if a lone row did not fit the memory), and the seconds it took.
+
+        The widest rows come first.
+        """
         while rows:
-            width = len(sized(rows[0])) + more
+            width = width_of(rows[0])
             most = max(min(self.tokens // width, self.rows), 1)
             batch, begun = rows[:most], time.perf_counter()
             answers = fits(work, batch)
@@ -129,24 +179,12 @@ class Plain:
         return sums
 
     def _written(self, tasks: list[Task], generation: Generation, stops: Stops) -> list[Draft]:
-        """Drafts that are finished, in order. Positions count from each prompt."""
+        """Drafts that are finished, in order."""
         drafts = [Draft.of(task, generation) for task in tasks]
-        ids, mask = padded([task.prompt.ids for task in tasks], left=True, device=self.loaded.device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        caches = self.rotary_limit is None or ids.shape[1] + generation.max_tokens <= self.rotary_limit
-        cache, begun = None, time.perf_counter()
+        begun = time.perf_counter()
+        texts = self._opened([task.prompt.ids for task in tasks], generation.max_tokens)
         for step in range(generation.max_tokens):
-            seen = ids.shape[1] if cache is None else 1  # a model without a cache reads everything again
-            output = self._forward(
-                ids[:, -seen:],
-                attention_mask=mask,
-                position_ids=positions[:, -seen:],
-                past_key_values=cache,
-                use_cache=caches,
-                logits_to_keep=1,
-            )
-            cache = getattr(output, "past_key_values", None)
-            logits = output.logits[:, -1].float()
+            logits = texts.logits().float()
             sane = torch.isfinite(logits.amax(-1)).tolist()
             chosen = pick(logits, generation, [draft.draw() for draft in drafts])
             for draft, token, is_sane in zip(drafts, chosen.tolist(), sane, strict=True):
@@ -155,16 +193,21 @@ class Plain:
                 elif draft.finish is None:
                     draft.fail(NOT_FINITE)
             seconds = time.perf_counter() - begun
-            for draft in drafts:
+            for draft, read in zip(drafts, texts.read, strict=True):
                 if step == 0:
-                    draft.prefill_tokens, draft.prefill_seconds = len(draft.task.prompt.ids), seconds / len(drafts)
+                    draft.prefill_tokens, draft.prefill_seconds = read, seconds / len(drafts)
                 draft.decode_seconds = seconds / len(drafts) - draft.prefill_seconds
             if all(draft.finish for draft in drafts):
                 break
-            ids = torch.cat([ids, chosen[:, None].to(ids)], dim=1)
-            mask = torch.cat([mask, mask.new_ones(len(drafts), 1)], dim=1)
-            positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
+            texts.append(chosen)
         return drafts
+
+    def _opened(self, prompts: list[list[int]], max_tokens: int) -> Growing:
+        """Prompts to be continued by at most `max_tokens`."""
+        ids, mask = padded(prompts, left=True, device=self.loaded.device)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        caches = self.rotary_limit is None or ids.shape[1] + max_tokens <= self.rotary_limit
+        return Continued(self._forward, list(map(len, prompts)), ids, mask, positions, caches)
 
     def _forward(self, ids: Tensor, **arguments: Any) -> Any:
         if self.rotary_limit is not None:

@@ -73,6 +73,8 @@ def rotary_limit(loaded: Loaded) -> int | None:
 
 
 def _check_config(loaded: Loaded) -> None:
+    if loaded.is_encoder_decoder:
+        raise Unpackable("it is an encoder-decoder")
     config = loaded.model.config.get_text_config()
     if (limit := rotary_limit(loaded)) is not None:
         raise Unpackable(

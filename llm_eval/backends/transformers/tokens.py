@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from llm_eval.backends.transformers.anchors import Anchors
 from llm_eval.records import Message
@@ -35,7 +35,9 @@ class Pair(NamedTuple):
 
 
 class Tokens:
-    """A tokenizer as prompts need it."""
+    """A tokenizer as prompts need it. scores_texts: whether the model says how likely the tokens are that it reads."""
+
+    scores_texts: ClassVar[bool] = True
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -82,6 +84,14 @@ class Tokens:
                 return [token]
         raise Unanswerable("the prompt is empty, and the tokenizer has neither a BOS nor an EOS token to begin with")
 
+    def opening(self, ids: list[int]) -> list[int]:
+        """All that is read before an answer to a prompt of these tokens; never empty. Raises Unanswerable."""
+        return ids or self.first()
+
+    def context_needed(self, prompt: int, answer: int) -> int:
+        """Tokens of context for a prompt of so many tokens (an `opening`) and so many of an answer."""
+        return prompt + answer
+
     def pair(self, prompt: str, continuation: str) -> Pair:
         """Tokenised together and split after as many tokens as the prompt has alone; its trailing blanks move over.
 
@@ -100,7 +110,7 @@ class Tokens:
         own = encode(prompt + continuation)[len(before) :] or self.of_bare(continuation)
         if not own:
             raise Unanswerable(f"the continuation {continuation!r} has no tokens")
-        return Pair(before or self.first(), own)
+        return Pair(self.opening(before), own)
 
     def decode(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """Text of `ids` where they follow `before`: some tokenizers drop a blank at the start of what they decode.
@@ -122,3 +132,38 @@ class Tokens:
         """The token that `text` is, if it is a control token of its own (such as an end of turn)."""
         token: int | None = self._tokenizer.get_added_vocab().get(text)
         return token
+
+
+class EncoderDecoderTokens(Tokens):
+    """For a model of two halves: one reads the prompt, the other writes after `start`, whatever the prompt ends with.
+
+    A prompt is followed by the end that the tokenizer puts after a text, and by `start`; an answer is tokenised by
+    itself. Source: lm-evaluation-harness, `TemplateLM._encode_pair` for models of AutoModelForSeq2SeqLM.
+    """
+
+    scores_texts: ClassVar[bool] = False
+
+    def __init__(self, tokenizer: Any, start: int) -> None:
+        super().__init__(tokenizer)
+        self._start = start
+
+    def opening(self, ids: list[int]) -> list[int]:
+        """What the encoder reads, and last what the decoder begins with."""
+        end = self._tokenizer.eos_token_id
+        ended = [*ids, end] if self._appends_end and ids[-1:] != [end] else ids
+        return [*(ended or self.first()), self._start]
+
+    def context_needed(self, prompt: int, answer: int) -> int:
+        """Each half has the context to itself; the last token of an answer is not read."""
+        return max(prompt - 1, answer)
+
+    def decode(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """Text of `ids` where they follow `before`; the prompt is another text."""
+        begin = max((i + 1 for i, token in enumerate(before) if token == self._start), default=0)
+        return super().decode(before[begin:], ids)
+
+    def _split(self, encode: Any, prompt: str, continuation: str) -> Pair:
+        own = self.of_bare(continuation)
+        if not own:
+            raise Unanswerable(f"the continuation {continuation!r} has no tokens")
+        return Pair(self.opening(encode(prompt)), own)
