@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -24,7 +24,14 @@ def absent(*packages: str) -> Iterator[None]:
 @contextmanager
 def deferred(*modules: str) -> Iterator[None]:
     """Inside, an import of one of `modules` loads it only when something of it is first used, then or later."""
-    with _asked_first(_Deferring(modules)):
+    with _asked_first(_Wrapping(modules, _Later)):
+        yield
+
+
+@contextmanager
+def mended(module: str, mend: Callable[[ModuleType], None]) -> Iterator[None]:
+    """Inside, an import of `module` calls `mend` with it as soon as it has run, before its importer goes on."""
+    with _asked_first(_Wrapping((module,), lambda loader: _Mended(loader, mend))):
         yield
 
 
@@ -46,29 +53,45 @@ class _Refusing(MetaPathFinder):
             raise ModuleNotFoundError(f"{fullname} is left out on purpose here", name=fullname)
 
 
-class _Deferring(MetaPathFinder):
-    def __init__(self, modules: Collection[str]) -> None:
-        self._modules = modules
+class _Wrapping(MetaPathFinder):
+    def __init__(self, modules: Collection[str], wrapped: Callable[[Loader], Loader]) -> None:
+        self._modules, self._wrapped = modules, wrapped
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(fullname, path) if fullname in self._modules else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Later(spec.loader)
+            spec.loader = self._wrapped(spec.loader)
         return spec
 
 
-class _Later(Loader):
+class _Wrapped(Loader):
     def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+        self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
+        return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
-        module.__spec__.loader = module.__loader__ = self._loader
+        module.__spec__.loader = module.__loader__ = self.loader
+
+
+class _Mended(_Wrapped):
+    def __init__(self, loader: Loader, mend: Callable[[ModuleType], None]) -> None:
+        super().__init__(loader)
+        self._mend = mend
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        self.loader.exec_module(module)
+        self._mend(module)
+
+
+class _Later(_Wrapped):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
         vars(module).pop("__path__", None)
         module.__class__ = Dormant
 

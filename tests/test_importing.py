@@ -67,6 +67,13 @@ def test_a_submodule_of_a_deferred_package_is_imported_after_the_package(made_pa
     assert answer == made_package.first == 42
 
 
+def test_a_mended_module_is_mended_before_its_importer_sees_it(made_package):
+    with importing.mended("made_package", lambda module: setattr(module, "first", 43)):
+        from made_package.inside import answer
+
+    assert answer == 43
+
+
 def test_an_absent_package_is_not_there_inside_and_there_again_after(made_module):
     with importing.absent(made_module), pytest.raises(ModuleNotFoundError):
         import made_module

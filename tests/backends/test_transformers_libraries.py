@@ -76,6 +76,12 @@ def test_the_source_of_each_model_is_read_once():
     assert reads == "1\n"
 
 
+def test_transformers_has_all_its_names():
+    names = "import transformers; print(*sorted(dir(transformers)), *sorted(dir(transformers.models)))"
+
+    assert said(f"libraries.for_tokens(); {names}").split() == said(names).split()
+
+
 def test_where_transformers_is_loaded_already_it_stays_as_it_is():
     probe = said(
         "import transformers\n"

@@ -27,13 +27,8 @@ def for_tokens() -> None:
         return
     with garbage.frozen():
         _put_compiler_off()
-        import transformers
-
-        _scan_models_once(transformers.utils.import_utils)
-        for module in (transformers.utils, transformers.utils.import_utils):
-            for probe in _NOT_NEEDED:
-                if hasattr(module, probe):
-                    setattr(module, probe, _is_not_there)
+        with importing.mended("transformers.utils.import_utils", _without_what_is_not_needed):
+            importlib.import_module("transformers")
 
 
 def for_models() -> None:
@@ -44,18 +39,20 @@ def for_models() -> None:
         importlib.import_module("transformers.modeling_layers")  # what every model imports, and what that imports
 
 
+def _without_what_is_not_needed(import_utils: Any) -> None:
+    for probe in _NOT_NEEDED:
+        if hasattr(import_utils, probe):
+            setattr(import_utils, probe, _is_not_there)
+    scan, names = (getattr(import_utils, name, None) for name in ("create_import_structure_from_path", "fetch__all__"))
+    if scan is not None and names is not None:
+        # The source of all models is read to learn their names, once for transformers and once for transformers.models,
+        # which spells the folder otherwise, and so does not find what was remembered; and all lines are looked at.
+        import_utils.create_import_structure_from_path = lambda path: scan(_folder(Path(path)))
+        import_utils.fetch__all__ = lambda source: names(source[source.rfind("\n__all__") + 1 :])
+
+
 def _is_not_there() -> bool:
     return False
-
-
-def _scan_models_once(import_utils: Any) -> None:
-    """The folder of all models is read once by transformers and once by transformers.models, which spells it otherwise.
-
-    So the second does not find what the first remembers: 0.4 s.
-    """
-    scan = getattr(import_utils, "create_import_structure_from_path", None)
-    if scan is not None:
-        import_utils.create_import_structure_from_path = lambda path: scan(_folder(Path(path)))
 
 
 def _folder(path: Path) -> Path:
