@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from llm_eval.prompts import text_prompt
+from llm_eval.records import Request
 from llm_eval.specs import Generation
 from tests.backends.exactness import questions
 from tests.backends.exactness.comparison import differences
@@ -27,6 +28,14 @@ def test_sampled_answers_are_the_same_alone_and_among_any_neighbours(asked, atte
     for prompt in PROMPTS[:3]:
         alone = texts(asked("llama", [prompt], SAMPLED, attention=attention, batch_tokens=1))
         assert alone == {key: text for key, text in together.items() if key[0] == prompt.id}
+
+
+def test_requests_with_the_same_prompt_draw_for_themselves_and_the_seed_decides(asked):
+    twins = [Request(f"twin-{i}", f"twin-{i}", "generate", text="the river") for i in range(6)]
+    found = texts(asked("llama", twins, SAMPLED))
+    assert len(set(found.values())) == len(found)
+    assert texts(asked("llama", twins[::-1], SAMPLED)) == found
+    assert texts(asked("llama", twins, SAMPLED.model_copy(update={"seed": 6}))) != found
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-6}])
