@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from llm_eval.backends.transformers.encoding import Row
+from llm_eval.backends.transformers.loading import Loaded
+from llm_eval.backends.transformers.memory import Room
 from llm_eval.backends.transformers.plain import Growing, Plain, padded
 from llm_eval.backends.transformers.scoring import Scored, log_probabilities
 
@@ -45,6 +47,10 @@ class Answers:
 @dataclass(slots=True)
 class EncoderDecoder(Plain):
     """Padded batches; the encoder reads a text once for all rows of a batch, choices of it or attempts at it."""
+
+    @classmethod
+    def of(cls, loaded: Loaded, room: Room) -> Self:
+        return cls(loaded, room.limits.tokens, room.slots, rotary_limit=None)
 
     def score(self, rows: Sequence[Row]) -> Iterator[Scored]:
         """Each row once, questions together, the one with the longest row first."""
