@@ -23,6 +23,8 @@ from llm_eval.specs import Generation
 
 logger = logging.getLogger(__name__)
 
+_PADDING_TOLERANCE = 0.25  # of the logits' standard deviation; rounding to 16 bits stays below
+
 R = TypeVar("R")
 A = TypeVar("A")
 
@@ -108,7 +110,12 @@ class Plain:
     @classmethod
     def of(cls, loaded: Loaded, room: Room) -> Self:
         limit = rotary_limit(loaded)
-        return cls(loaded, room.limits.tokens, room.slots if limit is None else 1, limit)
+        alone = limit is not None or (not loaded.is_encoder_decoder and _sees_padding(loaded))
+        if alone:
+            logger.info(
+                "model %s reads one sequence at a time: its answers would depend on their neighbours", loaded.name
+            )
+        return cls(loaded, room.limits.tokens, 1 if alone else room.slots, limit)
 
     def score(self, rows: Sequence[Row]) -> Iterator[Scored]:
         """Each row once, the longest first."""
@@ -222,3 +229,14 @@ def _scored_positions(row: Row) -> range:
     """Positions whose logits predict the row's targets: the last ones of its inputs."""
     longest = max(len(target.ids) for target in row.targets)
     return range(len(row.inputs) - longest, len(row.inputs))
+
+
+def _sees_padding(loaded: Loaded) -> bool:
+    """Whether padding on the left changes what the model says, mask or not, as for some that keep a running state."""
+    ids = [7919 * number % loaded.vocabulary for number in range(1, 9)]
+    batch = padded([ids, ids[:5]], left=True, device=loaded.device)
+    positions = (batch.mask.cumsum(-1) - 1).clamp(min=0)
+    together = loaded.forward(batch.ids, attention_mask=batch.mask, position_ids=positions, use_cache=False).logits
+    alone = loaded.forward(batch.ids[1:, 3:], use_cache=False).logits
+    found, expected = together[1, -1].float(), alone[0, -1].float()
+    return bool((found - expected).abs().max() > _PADDING_TOLERANCE * expected.std())
