@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _FILE = re.compile(r"/model=[^/]+/dataset=(?P<dataset>[^/]+)/[^./][^/]*\.parquet$")
 _FILES_AT_ONCE = 200  # object stores answer these side by side; what is held in memory stays small
 
+_KEYS = ("model", "checkpoint", "dataset", "variant", "sample_limit", "evaluated_at", "run_id")
 # rank, not row_number: all rows of the newest run share the first place.
 _CURRENT = """
     SELECT position FROM rows QUALIFY rank() OVER (
@@ -61,10 +62,7 @@ def current(rows: Sequence[Result]) -> list[Result]:
 
     if not rows:
         return []
-    keys = ("model", "checkpoint", "dataset", "variant", "sample_limit", "evaluated_at", "run_id")
-    schema = pa.schema([tables.schema_of(Result).field(key) for key in keys])
-    columns = {key: [getattr(row, key) for row in rows] for key in keys}
-    table = pa.table(columns, schema=schema).append_column("position", pa.array(range(len(rows))))
+    table = tables.to_table(Result, rows, _KEYS).append_column("position", pa.array(range(len(rows))))
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("rows", table)
         return [rows[position] for (position,) in connection.execute(_CURRENT).fetchall()]

@@ -87,12 +87,12 @@ def _array(annotation: Any, values: list[Any]) -> pa.Array:
         absent = pa.array([value is None for value in values], pa.bool_()) if None in values else None
         return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), items, type=_arrow_type(inner), mask=absent)
     if _is_record(inner):
-        return pa.StructArray.from_arrays(_columns(inner, values), fields=list(schema_of(inner)))
+        return pa.StructArray.from_arrays(_columns(inner, values, _hints(inner)), fields=list(schema_of(inner)))
     return pa.array(values, _arrow_type(inner))
 
 
-def _columns(record: Any, rows: Sequence[Any]) -> list[pa.Array]:
-    return [_array(hint, [getattr(row, name) for row in rows]) for name, hint in _hints(record).items()]
+def _columns(record: Any, rows: Sequence[Any], names: Iterable[str]) -> list[pa.Array]:
+    return [_array(_hints(record)[name], [getattr(row, name) for row in rows]) for name in names]
 
 
 def _json(value: Any) -> str | None:
@@ -125,9 +125,12 @@ def _records(record: Any, columns: Iterable[pa.Array]) -> list[Any]:
     return [record(*row) for row in zip(*values, strict=True)]
 
 
-def to_table(record: type[R], rows: Iterable[R]) -> pa.Table:
+def to_table(record: type[R], rows: Iterable[R], names: Sequence[str] | None = None) -> pa.Table:
+    """A row for each record. `names`: only these columns; None: all."""
     _settle_pandas()
-    return pa.Table.from_arrays(_columns(record, list(rows)), schema=schema_of(record))
+    names = schema_of(record).names if names is None else names
+    schema = pa.schema([schema_of(record).field(name) for name in names])
+    return pa.Table.from_arrays(_columns(record, list(rows), names), schema=schema)
 
 
 def from_table(record: type[R], table: pa.Table) -> list[R]:

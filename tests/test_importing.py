@@ -107,10 +107,13 @@ def test_records_are_written_and_read_without_pandas(tmp_path):
         "from llm_eval import tables\n"
         "from tests.builders import response\n"
         f"tables.write({str(tmp_path / 'x.parquet')!r}, type(response()), [response()])\n"
-        f"assert tables.read({str(tmp_path / 'x.parquet')!r}, type(response())) == [response()]"
+        f"assert tables.read({str(tmp_path / 'x.parquet')!r}, type(response())) == [response()]\n"
+        "from llm_eval import results\n"
+        "from tests.reporting.builders import result\n"
+        "assert len(results.current([result()])) == 1"
     )
 
-    assert "pyarrow.parquet" in loaded
+    assert {"duckdb", "pyarrow.parquet"} <= loaded
     assert loaded & {"pandas", "pyarrow.dataset"} == set()
 
 
