@@ -7,6 +7,7 @@ packages read the source of every model there is. Another version that does thes
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ def for_tokens() -> None:
     """Import what loads tokenizers; nothing happens where transformers is loaded already."""
     if "transformers" in sys.modules:
         return
+    # OpenMP's threads wait for each other's next piece of work in a loop that burns a core: on a shared machine three
+    # times the CPU time for less speed. Read when torch is loaded; who sets it knows better.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with garbage.frozen():
         _put_compiler_off()
         with importing.mended("transformers.utils.import_utils", _without_what_is_not_needed):
