@@ -60,9 +60,10 @@ class Workplace:
         pip = [str(commands / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         done = subprocess.run([*pip, *peer.packages], capture_output=True, text=True, check=False)
         if done.returncode != 0 or not (commands / peer.command).exists():
+            said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("WARNING"))
             raise SystemExit(
                 f"{peer.name} cannot be installed, so there is nothing to compare with. pip was asked for "
-                f"{' '.join(peer.packages)} and said:\n{done.stderr[-2000:]}\n"
+                f"{' '.join(peer.packages)}, ended with {done.returncode} and said:\n{said[-2000:]}\n"
                 "Check that this machine reaches a package index (pip's own settings count), then run this again."
             )
         mark.write_text(wanted)
