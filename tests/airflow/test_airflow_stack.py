@@ -18,6 +18,7 @@ from llm_eval.airflow.processes import end_sessions, members
 from llm_eval.airflow.stack import Stack, free_port, lock_home, password_of
 from llm_eval.airflow.watch import wait_for
 from llm_eval.settings import HOME
+from tests.backends.tiny_models import save_llama
 
 CONSOLE = Console(force_terminal=False)
 RUN_SECONDS = 180.0
@@ -68,15 +69,13 @@ def running(tmp_path_factory, small_catalog):
     """An Airflow over the small catalog; afterwards, none of its processes may be there."""
     folder = tmp_path_factory.mktemp("stack")
     place = small_catalog(folder)
-    weights = folder / "models" / "sleepy"
-    weights.mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        (weights / name).write_text("{}")
+    save_llama(folder / "models" / "sleepy", adds_bos=False)
     # Stands for a model that takes its time: its process leaves its id, then waits to be killed.
     interpreter = folder / "python"
     interpreter.write_text(f'#!/bin/sh\necho $$ > "{folder}/pid"\nexec sleep 300\n')
     interpreter.chmod(0o755)
-    place.write("models", "sleepy", {"backend": {"kind": "transformers", "path": "sleepy"}, "chat": False})
+    sleepy = {"backend": {"kind": "transformers", "path": "sleepy"}, "chat": False, "context_tokens": 512}
+    place.write("models", "sleepy", sleepy)
     place.write("suites", "small", {**place.suite, "models": ["canned", "gone", "sleepy"]})
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
