@@ -78,6 +78,21 @@ def test_choices_do_not_depend_on_the_batch(ask, questions, name):
     assert len(orders) > 2, "which choice is likelier must vary to prove anything"
 
 
+def test_a_pack_may_end_anywhere_in_a_tree_of_prefixes(ask, request_of):
+    """What stands before the last branch is still needed when only a part of that branch fits into the pack."""
+    header = "The whale swims. " * 4
+    subjects = [header + f"{name} is a city. " * 4 for name in ("Paris", "Tokyo")]
+    asked = [
+        request_of(f"{i}-{k}", "choices", subject + f"Question {k}:", (" the whale swims", " the whale is a city"))
+        for i, subject in enumerate(subjects)
+        for k in range(3)
+    ]
+    expected = logprobs(ask("llama", asked, attention="plain"))
+    for budget in range(40, 400, 8):
+        found = logprobs(ask("llama", asked, batch_tokens=budget))
+        assert largest_difference(expected, found) <= 1e-4, f"batch_tokens {budget}"
+
+
 # OpenCompass scored the first token of every shorter text of a left-padded batch given a pad: at batch 8, 17 of 80
 # predictions on PIQA differed from those at batch 1.
 @pytest.mark.parametrize("name", MODELS)

@@ -79,8 +79,7 @@ class Reader:
         return fits(self._logits, ids, positions, frame, list(range(len(ids))))
 
     def _pass(self, pack: Pack, wanted: list[tuple[int, int]], keeps_all: bool) -> Tensor:
-        read = set(pack.nodes)
-        keeps = [keeps_all or any(child not in read for child in node.children) for node in pack.nodes]
+        keeps = [True] * len(pack.nodes) if keeps_all else _with_more_to_come(pack.nodes)
         frame = Reading(pack, self.loaded.device, self.loaded.dtype, keeps=any(keeps))
         rows = [pack.spans[i].begin + p - pack.nodes[i].start for i, p in wanted]
         logits = self._logits(pack.ids, pack.positions, frame, rows or [pack.tokens - 1])
@@ -108,3 +107,11 @@ class Reader:
             lost.add(queue.popleft())
         wanted = [who for node in lost for who in node.wanted.values()]
         return Read(list(lost), wanted, None, seconds)
+
+
+def _with_more_to_come(nodes: list[Node]) -> list[bool]:
+    """For each node of a pack, whether some node below it, at any depth, is not in the pack."""
+    unfinished = dict.fromkeys(nodes, False)
+    for node in reversed(nodes):  # children before their parents
+        unfinished[node] = any(unfinished.get(child, True) for child in node.children)
+    return list(unfinished.values())
