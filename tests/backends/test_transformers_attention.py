@@ -30,7 +30,7 @@ def formula(queries, keys, values, scale, mask=None):
 def test_every_kernel_gives_the_formulas_attention_and_sums(tensors, kernel, causal, masked):
     import torch
 
-    from llm_eval.backends.transformers import attention
+    from llm_eval.backends.transformers.engine import attention
 
     others = 37 if causal else 53
     queries, keys, values = tensors(2, 4, 37, 16), tensors(2, 4, others, 16), tensors(2, 4, others, 16)
@@ -48,7 +48,7 @@ def test_every_kernel_gives_the_formulas_attention_and_sums(tensors, kernel, cau
 def test_parts_that_are_merged_are_the_attention_over_all(tensors, dtype):
     import torch
 
-    from llm_eval.backends.transformers.attention import attend, merge
+    from llm_eval.backends.transformers.engine.attention import attend, merge
 
     kind = getattr(torch, dtype)
     queries, keys, values = (

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from llm_eval.backends.transformers.sampling import Stops, pick
+from llm_eval.backends.transformers.engine.sampling import Stops, pick
 from llm_eval.specs import Generation
 
 SAMPLED = {"max_tokens": 16, "temperature": 1.0, "seed": 3}

@@ -9,7 +9,7 @@ from tests.conftest import CHECKOUT
 SCRIPT = """
 import resource
 import torch
-from llm_eval.backends.transformers.heap import keep_freed_memory
+from llm_eval.backends.transformers.engine.heap import keep_freed_memory
 
 def pages_that_the_kernel_filled():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -22,7 +22,7 @@ def network():
 @pytest.fixture
 def no_native_16_bit(monkeypatch):
     """As if the CPU did not multiply 16-bit numbers itself."""
-    from llm_eval.backends.transformers import linears
+    from llm_eval.backends.transformers.engine import linears
 
     monkeypatch.setattr(linears, "_NATIVE", dict.fromkeys(linears._NATIVE, lambda: False))
 
@@ -31,7 +31,7 @@ def no_native_16_bit(monkeypatch):
 def test_widened_layers_give_the_same_up_to_rounding(network, no_native_16_bit, dtype):
     import torch
 
-    from llm_eval.backends.transformers.linears import Widened, quicken
+    from llm_eval.backends.transformers.engine.linears import Widened, quicken
 
     kind = getattr(torch, dtype)
     inputs = torch.linspace(-2, 2, 5 * 48).reshape(5, 48).to(kind)
@@ -47,7 +47,7 @@ def test_widened_layers_give_the_same_up_to_rounding(network, no_native_16_bit, 
 def test_float32_stays_as_it_is(network):
     import torch
 
-    from llm_eval.backends.transformers.linears import quicken
+    from llm_eval.backends.transformers.engine.linears import quicken
 
     model = network(torch.float32)
     kinds = [type(layer) for layer in model]
@@ -58,7 +58,7 @@ def test_float32_stays_as_it_is(network):
 def test_without_memory_for_wider_weights_a_warning_says_what_to_do(network, no_native_16_bit, monkeypatch, caplog):
     import torch
 
-    from llm_eval.backends.transformers import linears
+    from llm_eval.backends.transformers.engine import linears
 
     monkeypatch.setattr(linears, "free_bytes", lambda device: 1000)
     model = network(torch.bfloat16)
@@ -72,7 +72,7 @@ def test_prepacked_layers_give_the_same(network):
     """In float32, which oneDNN packs on any x86 CPU; in bfloat16 only where the CPU multiplies it."""
     import torch
 
-    from llm_eval.backends.transformers.linears import Prepacked
+    from llm_eval.backends.transformers.engine.linears import Prepacked
 
     layer = network(torch.float32)[0]
     inputs = torch.linspace(-2, 2, 5 * 48).reshape(5, 48)

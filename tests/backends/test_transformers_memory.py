@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
+from llm_eval.backends.transformers.engine.memory import fits
 from llm_eval.backends.transformers.free_memory import free_bytes
-from llm_eval.backends.transformers.memory import fits
 from llm_eval.errors import BackendLost
 
 

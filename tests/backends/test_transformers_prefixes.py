@@ -6,8 +6,8 @@ from collections import deque
 import numpy as np
 import pytest
 
-from llm_eval.backends.transformers.packing import Limits, Pack, cut
-from llm_eval.backends.transformers.prefixes import grow
+from llm_eval.backends.transformers.engine.packing import Limits, Pack, cut
+from llm_eval.backends.transformers.engine.prefixes import grow
 
 WIDE = Limits(10**9, 10**9)
 

@@ -30,7 +30,7 @@ def test_a_user_may_ask_for_the_plain_path(kind_of):
 
 def test_attention_that_says_something_else_is_not_packed(kind_of, monkeypatch):
     """As a model would whose attention adds what ours does not know of, but tells nobody."""
-    from llm_eval.backends.transformers import attention
+    from llm_eval.backends.transformers.engine import attention
 
     merge = attention.merge
     monkeypatch.setattr(attention, "merge", lambda out, sums, more, more_sums: merge(out, sums, more * 1.5, more_sums))

@@ -70,7 +70,7 @@ class TransformersModel:
 
         libraries.for_models()  # before anything imports them as they are
         from llm_eval.backends.transformers.answering import Answerer
-        from llm_eval.backends.transformers.engine import engine
+        from llm_eval.backends.transformers.engine.engine import engine
         from llm_eval.backends.transformers.loading import load
 
         loaded = load(model, checkpoint, settings)

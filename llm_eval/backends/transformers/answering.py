@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from llm_eval.backends.transformers.drafts import Task
 from llm_eval.backends.transformers.encoding import Encoder, Question
-from llm_eval.backends.transformers.engine import Engine
+from llm_eval.backends.transformers.engine.drafts import Task
+from llm_eval.backends.transformers.engine.engine import Engine
+from llm_eval.backends.transformers.engine.scoring import Scored
 from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE, Loaded
-from llm_eval.backends.transformers.scoring import Scored
 from llm_eval.backends.transformers.tokens import Unanswerable
 from llm_eval.records import Likelihood, Request, Response
 from llm_eval.specs import Generation

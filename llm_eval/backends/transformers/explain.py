@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llm_eval.backends.places import Place
-from llm_eval.backends.transformers.memory import is_out_of_memory
+from llm_eval.backends.transformers.engine.memory import is_out_of_memory
 from llm_eval.errors import BackendLost, InputError, InvalidData, LlmEvalError
 
 _SHOWN = 400

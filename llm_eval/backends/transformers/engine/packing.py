@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llm_eval.backends.transformers.prefixes import Node
+from llm_eval.backends.transformers.engine.prefixes import Node
 
 # Subtrees of so few tokens are attended in one call under a mask; what is larger, node by node and merged.
 _BLOCK_TOKENS = 192

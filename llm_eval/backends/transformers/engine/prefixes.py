@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from llm_eval.backends.transformers.attention import KeysValues
+    from llm_eval.backends.transformers.engine.attention import KeysValues
 
 # A node costs one more attention call and one merge for all that stands below it: it must save more than that.
 _FEWEST_SAVED = 32

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llm_eval.backends.transformers.engine.memory import GIB
 from llm_eval.backends.transformers.free_memory import free_bytes
-from llm_eval.backends.transformers.memory import GIB
 
 logger = logging.getLogger(__name__)
 

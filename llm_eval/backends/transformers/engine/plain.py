@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from llm_eval.backends.transformers.drafts import Draft, Task
 from llm_eval.backends.transformers.encoding import Row
+from llm_eval.backends.transformers.engine.drafts import Draft, Task
+from llm_eval.backends.transformers.engine.memory import Room, fits
+from llm_eval.backends.transformers.engine.probe import rotary_limit
+from llm_eval.backends.transformers.engine.sampling import Stops, pick
+from llm_eval.backends.transformers.engine.scoring import Scored, log_probabilities
 from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE, Loaded
-from llm_eval.backends.transformers.memory import Room, fits
-from llm_eval.backends.transformers.probe import rotary_limit
-from llm_eval.backends.transformers.sampling import Stops, pick
-from llm_eval.backends.transformers.scoring import Scored, log_probabilities
 from llm_eval.records import Response
 from llm_eval.specs import Generation
 

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llm_eval.backends.transformers.decoding import Writer
-from llm_eval.backends.transformers.drafts import Task
 from llm_eval.backends.transformers.encoding import Row
-from llm_eval.backends.transformers.heap import keep_freed_memory
-from llm_eval.backends.transformers.linears import quicken
+from llm_eval.backends.transformers.engine.decoding import Writer
+from llm_eval.backends.transformers.engine.drafts import Task
+from llm_eval.backends.transformers.engine.heap import keep_freed_memory
+from llm_eval.backends.transformers.engine.linears import quicken
+from llm_eval.backends.transformers.engine.memory import GIB, room
+from llm_eval.backends.transformers.engine.plain import Plain
+from llm_eval.backends.transformers.engine.probe import Cost, switch_to_packed
+from llm_eval.backends.transformers.engine.reading import Reader
+from llm_eval.backends.transformers.engine.scoring import Scored, Scorer
+from llm_eval.backends.transformers.engine.seq2seq import EncoderDecoder
 from llm_eval.backends.transformers.loading import Loaded, Unpackable
-from llm_eval.backends.transformers.memory import GIB, room
-from llm_eval.backends.transformers.plain import Plain
-from llm_eval.backends.transformers.probe import Cost, switch_to_packed
-from llm_eval.backends.transformers.reading import Reader
-from llm_eval.backends.transformers.scoring import Scored, Scorer
-from llm_eval.backends.transformers.seq2seq import EncoderDecoder
 from llm_eval.records import Response
 from llm_eval.specs import Generation, TransformersBackend
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from llm_eval.backends.transformers.engine.packing import Limits
 from llm_eval.backends.transformers.free_memory import free_bytes
-from llm_eval.backends.transformers.packing import Limits
 from llm_eval.errors import BackendLost
 from llm_eval.specs import TransformersBackend
 

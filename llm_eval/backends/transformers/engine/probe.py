@@ -10,14 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from llm_eval.backends.transformers import attention
-from llm_eval.backends.transformers.attention import Writing
+from llm_eval.backends.transformers.engine import attention
+from llm_eval.backends.transformers.engine.attention import Writing
+from llm_eval.backends.transformers.engine.memory import Room
+from llm_eval.backends.transformers.engine.packing import Limits
+from llm_eval.backends.transformers.engine.prefixes import Node
+from llm_eval.backends.transformers.engine.reading import Reader
+from llm_eval.backends.transformers.engine.slots import Slots
 from llm_eval.backends.transformers.loading import Loaded, Unpackable
-from llm_eval.backends.transformers.memory import Room
-from llm_eval.backends.transformers.packing import Limits
-from llm_eval.backends.transformers.prefixes import Node
-from llm_eval.backends.transformers.reading import Reader
-from llm_eval.backends.transformers.slots import Slots
 from llm_eval.errors import RunFailed
 
 # Largest difference of a logit to the plain pass, in standard deviations of the logits: rounding stays well below,

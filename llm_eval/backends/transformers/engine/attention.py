@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from llm_eval.backends.transformers.engine.packing import Pack, Reach, Span
 from llm_eval.backends.transformers.loading import Unpackable
-from llm_eval.backends.transformers.packing import Pack, Reach, Span
 
 if TYPE_CHECKING:
-    from llm_eval.backends.transformers.slots import Slots
+    from llm_eval.backends.transformers.engine.slots import Slots
 
 NAME = "llm_eval_packed"
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from llm_eval.backends.transformers.encoding import Row
-from llm_eval.backends.transformers.prefixes import grow
-from llm_eval.backends.transformers.reading import Read, Reader
+from llm_eval.backends.transformers.engine.prefixes import grow
+from llm_eval.backends.transformers.engine.reading import Read, Reader
 
 _ROWS_AT_ONCE = 256  # of float32 logits over the vocabulary
 

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from llm_eval.backends.transformers.attention import KeysValues
-from llm_eval.backends.transformers.prefixes import Node
+from llm_eval.backends.transformers.engine.attention import KeysValues
+from llm_eval.backends.transformers.engine.prefixes import Node
 
 T = TypeVar("T")
 

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_eval.backends.transformers.attention import Writing
-from llm_eval.backends.transformers.drafts import Draft, Task
+from llm_eval.backends.transformers.engine.attention import Writing
+from llm_eval.backends.transformers.engine.drafts import Draft, Task
+from llm_eval.backends.transformers.engine.prefixes import Node, grow
+from llm_eval.backends.transformers.engine.reading import Read, Reader
+from llm_eval.backends.transformers.engine.sampling import Stops, pick
+from llm_eval.backends.transformers.engine.slots import Slots, divided
 from llm_eval.backends.transformers.loading import NO_MEMORY, NOT_FINITE
-from llm_eval.backends.transformers.prefixes import Node, grow
-from llm_eval.backends.transformers.reading import Read, Reader
-from llm_eval.backends.transformers.sampling import Stops, pick
-from llm_eval.backends.transformers.slots import Slots, divided
 from llm_eval.records import Response
 from llm_eval.specs import Generation
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llm_eval.backends.transformers.encoding import Prompt
-from llm_eval.backends.transformers.sampling import Stops
+from llm_eval.backends.transformers.engine.sampling import Stops
 from llm_eval.backends.transformers.tokens import Tokens
 from llm_eval.records import FinishReason, Response
 from llm_eval.specs import Generation

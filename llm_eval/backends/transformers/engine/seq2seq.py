@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from llm_eval.backends.transformers.encoding import Row
+from llm_eval.backends.transformers.engine.memory import Room
+from llm_eval.backends.transformers.engine.plain import Growing, Plain, padded
+from llm_eval.backends.transformers.engine.scoring import Scored, log_probabilities
 from llm_eval.backends.transformers.loading import Loaded
-from llm_eval.backends.transformers.memory import Room
-from llm_eval.backends.transformers.plain import Growing, Plain, padded
-from llm_eval.backends.transformers.scoring import Scored, log_probabilities
 
 
 class Encoded(NamedTuple):

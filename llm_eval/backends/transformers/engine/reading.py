@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llm_eval.backends.transformers.attention import Frame, Reading
+from llm_eval.backends.transformers.engine.attention import Frame, Reading
+from llm_eval.backends.transformers.engine.memory import Room, fits
+from llm_eval.backends.transformers.engine.packing import Limits, Pack, cut
+from llm_eval.backends.transformers.engine.prefixes import Node
 from llm_eval.backends.transformers.loading import Loaded
-from llm_eval.backends.transformers.memory import Room, fits
-from llm_eval.backends.transformers.packing import Limits, Pack, cut
-from llm_eval.backends.transformers.prefixes import Node
 
 logger = logging.getLogger(__name__)
 
