@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 _FULL = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # Beyond so many tokens a pass gets no faster: a core's caches are full, or a GPU's multiplications.
-_TOKENS = {"cpu": 2048, "cuda": 16384}
+_TOKENS = {"cpu": 1024, "cuda": 16384}
 _SLOTS = {"cpu": 64, "cuda": 256}
 _LOGIT_BYTES = 512 << 20
 _SHARE = 8  # of the free memory: one for a pass, one for the logits, one for keys and values
@@ -52,7 +52,7 @@ def room(loaded: Loaded, spec: TransformersBackend, kv_bytes: int, logit_bytes: 
     wide = getattr(config, "intermediate_size", None) or 4 * hidden
     a_token = 4 * (_WIDTHS_OF_A_TOKEN * hidden + 4 * wide)
     if spec.batch_tokens == "auto":
-        tokens = max(min(free // _SHARE // a_token, _TOKENS.get(kind, 2048)), 1)
+        tokens = max(min(free // _SHARE // a_token, _TOKENS.get(kind, 1024)), 1)
     else:
         tokens = spec.batch_tokens
     cache = free // _SHARE if spec.cache_gib == "auto" else int(spec.cache_gib * GIB)
