@@ -87,3 +87,7 @@ def leaderboard(root: str, suite: str) -> str:
 
 def results(root: str, table: str) -> str:
     return join(root, "results", table)
+
+
+def checkpoints(root: str, model: str) -> str:
+    return join(root, "checkpoints", model)

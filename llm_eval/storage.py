@@ -51,19 +51,56 @@ def write_bytes(uri: str, data: bytes) -> None:
         if not is_local(fs):
             fs.pipe_file(path, data)
             return
-        folder, name = os.path.split(path)
-        os.makedirs(folder, exist_ok=True)
-        temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+        temporary = _written_beside(path, data)
         try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # a full disk may show itself only here
             os.replace(temporary, path)
         except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+            os.unlink(temporary)
             raise
+
+
+def create_json(uri: str, value: Any) -> bool:
+    """Write a file that nobody else has written: False, and nothing changed, where there is one already.
+
+    Of several that create one file at the same moment, one is told True. Object stores do it by a conditional put.
+    """
+    data = _json(value)
+    with _named("write", uri):
+        fs, path = filesystem(uri)
+        try:
+            if is_local(fs):
+                _create_local(path, data)
+            else:
+                fs.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+    return True
+
+
+def _create_local(path: str, data: bytes) -> None:
+    """A link is made or refused at once, and what it links to is whole."""
+    temporary = _written_beside(path, data)
+    try:
+        os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+
+
+def _written_beside(path: str, data: bytes) -> str:
+    """A temporary file with this content in the folder of `path`."""
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a full disk may show itself only here
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    return temporary
 
 
 def read_bytes(uri: str) -> bytes:
@@ -99,7 +136,11 @@ def delete(uri: str) -> None:
 
 
 def write_json(uri: str, value: Any) -> None:
-    write_bytes(uri, (json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode())
+    write_bytes(uri, _json(value))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
 
 def read_json(uri: str) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 from llm_eval.backends.places import Place
 from llm_eval.errors import MissingWeights
@@ -11,6 +13,50 @@ from llm_eval.errors import MissingWeights
 logger = logging.getLogger(__name__)
 
 HUB_SECONDS = 10.0
+
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class Commit(NamedTuple):
+    """created_at: ISO 8601."""
+
+    sha: str
+    created_at: str
+
+
+def is_id(text: str) -> bool:
+    """Whether it has the form organisation/name."""
+    return _ID.fullmatch(text) is not None
+
+
+def revisions(name: str, preamble: str) -> dict[str, Commit]:
+    """Branches and tags of a repository, each with its newest commit. Raises MissingWeights that `preamble` begins."""
+    from huggingface_hub import HfApi
+
+    try:
+        refs = HfApi().list_repo_refs(name)
+    except Exception as error:
+        raise _unreachable(name, preamble, error) from error
+    return {ref.name: commit_made(name, ref.target_commit, preamble) for ref in (*refs.branches, *refs.tags)}
+
+
+def commit_made(name: str, revision: str, preamble: str) -> Commit:
+    """The commit that `revision` stands for, and when it was made. Raises MissingWeights that `preamble` begins."""
+    from huggingface_hub import HfApi
+
+    try:
+        newest, *_ = HfApi().list_repo_commits(name, revision=revision)
+    except Exception as error:
+        raise _unreachable(f"{name}@{revision}", preamble, error) from error
+    return Commit(newest.commit_id, newest.created_at.isoformat())
+
+
+def _unreachable(what: str, preamble: str, error: Exception) -> MissingWeights:
+    return MissingWeights(
+        f"{preamble} the hub does not tell of {what!r} ({type(error).__name__}). Is the name right, HF_TOKEN set for a "
+        "private repository, and the hub reachable from here?"
+    )
 
 
 def commit_of(name: str, revision: str, preamble: str) -> Place:

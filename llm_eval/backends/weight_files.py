@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,26 @@ def read(folder: Path, file: str, owner: str) -> dict[str, Stored]:
             raise InvalidData(f"{owner}: {folder / shard} lacks {absent[0]}, which {file} says it holds. {AGAIN}")
         found |= tensors
     return found
+
+
+def why_incomplete(folder: Path) -> str | None:
+    """Why a folder is no whole model or adapter (yet), from its files alone; None if nothing is missing."""
+    names = (*WEIGHTS, ADAPTER_WEIGHTS)
+    file = next((name for name in names if (folder / name).is_file()), None)
+    if not any((folder / name).is_file() for name in ("config.json", ADAPTER_CONFIG)):
+        return f"it has no config.json and no {ADAPTER_CONFIG}"
+    if file is None:
+        return f"it has no weights ({' or '.join(names)})"
+    try:
+        parts = set(weight_map(folder / file, "").values()) if file.endswith(".index.json") else {file}
+        if absent := sorted(part for part in parts if not (folder / part).is_file()):
+            return f"{file} names {absent[0]}, which is not there"
+        read(folder, file, "")
+    except InvalidData as error:
+        return str(error).removeprefix(": ")
+    # A pickle is a zip archive, whose table of contents is written last.
+    cut = sorted(part for part in parts if part.endswith(".bin") and not zipfile.is_zipfile(folder / part))
+    return f"{cut[0]} is cut short, or not written by torch.save" if cut else None
 
 
 def _header(path: Path, owner: str) -> dict[str, Stored]:

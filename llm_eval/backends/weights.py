@@ -17,7 +17,6 @@ from llm_eval.specs import Checkpoint, ModelSpec, TransformersBackend
 
 SMALL_FILE_BYTES = 1 << 20  # below this a file's content is hashed; above, size and modification time stand for it
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TOKENIZER = re.compile(r"tokenizer.*\.json|.+\.model|vocab\..+|tokenization_.+\.py")
 
 
@@ -43,7 +42,7 @@ def places(model: ModelSpec, checkpoint: Checkpoint | None, settings: Settings) 
     """
     spec = cast(TransformersBackend, model.backend)
     owner = owner_of(model, checkpoint)
-    given = _folder(checkpoint.path, owner, settings) if checkpoint is not None else None
+    given = None if checkpoint is None else _locate(checkpoint.path, checkpoint.revision, owner, settings)
     adapter = given if given is not None and _is_adapter(given) else None
     if adapter is not None and spec.adapter_path is not None:
         raise InputError(
@@ -124,7 +123,7 @@ def _has_tokenizer(place: Place) -> bool:
 
 def _locate(path: str, revision: str | None, owner: str, settings: Settings) -> Place:
     """A folder of that name where there is one, else the hub's repository. Raises MissingWeights."""
-    if find(path, settings.models) is not None or not _HUB_ID.fullmatch(path):
+    if find(path, settings.models) is not None or not hub.is_id(path):
         return _folder(path, owner, settings)
     return hub.commit_of(
         path, revision or "main", f"{owner}: there is no folder {path!r} (looked at {_looked(path, settings)}), and"

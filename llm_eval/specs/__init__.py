@@ -21,6 +21,7 @@ from llm_eval.specs.datasets import (
 from llm_eval.specs.models import (
     Backend,
     CheckpointFolders,
+    HubRevisions,
     ModelSpec,
     ReplayBackend,
     Resources,
@@ -42,6 +43,7 @@ __all__ = [
     "FilesSource",
     "Fingerprints",
     "Generation",
+    "HubRevisions",
     "HuggingFaceSource",
     "ModelSpec",
     "Name",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=80)]
 DatasetReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(_[a-z0-9][a-z0-9.-]*)?$")]
+CheckpointName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=120)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Aggregation = Literal["macro", "micro"]
 

@@ -73,13 +73,31 @@ class ScriptedBackend(Spec):
 Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend, Field(discriminator="kind")]
 
 
+class RegisteredCheckpoints(Spec):
+    """Checkpoints that somebody registers: `llm-eval checkpoint register`, such as the last line of a training job."""
+
+    kind: Literal["registry"]
+
+
 class CheckpointFolders(Spec):
-    """Checkpoints of one training run as folders below one folder."""
+    """Checkpoints of one training run as folders below one folder; complete ones are registered as they are found."""
 
     kind: Literal["folders"]
     path: str
     """Relative: under LLM_EVAL_MODELS."""
     pattern: str = "*"
+    settled_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """A folder that a file was written into less than so long ago may still be incomplete, and waits."""
+
+
+class HubRevisions(Spec):
+    """Checkpoints as branches and tags of the hub repository that `backend.path` names."""
+
+    kind: Literal["hub"]
+    pattern: str = "step*"
+
+
+Checkpoints = Annotated[RegisteredCheckpoints | CheckpointFolders | HubRevisions, Field(discriminator="kind")]
 
 
 class Resources(Spec):
@@ -106,9 +124,16 @@ class ModelSpec(Spec):
     There is no default: many base models ship a template that they were never trained on."""
     context_tokens: PositiveInt | None = None
     """Prompt and answer must fit. Absent: the backend's own limit."""
-    checkpoints: CheckpointFolders | None = None
+    checkpoints: Checkpoints | None = None
+    """Where its checkpoints come from. Absent: the model is one set of weights, or has none."""
     run_on: Literal["worker", "kubernetes"] = "worker"
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _hub_checkpoints_need_a_repository(self) -> Self:
+        if isinstance(self.checkpoints, HubRevisions) and not isinstance(self.backend, TransformersBackend):
+            raise ValueError("checkpoints of kind hub are revisions of a transformers backend's repository")
+        return self
 
     @model_validator(mode="after")
     def _kubernetes_needs_an_image(self) -> Self:

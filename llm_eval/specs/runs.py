@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from llm_eval.specs.base import PositiveInt, Spec
+from llm_eval.specs.base import CheckpointName, PositiveInt, Spec
 from llm_eval.specs.datasets import DatasetSpec
 from llm_eval.specs.models import ModelSpec
 
@@ -33,10 +33,13 @@ class RunParams(Spec):
 class Checkpoint(Spec):
     """One set of weights of a model."""
 
-    name: str
+    name: CheckpointName
     path: str
+    """A folder, or a hub id; what else a backend understands."""
     created_at: str
-    """ISO 8601, UTC."""
+    """ISO 8601, UTC, whole seconds; no two checkpoints of a model have the same."""
+    revision: str | None = None
+    """Commit of the hub, where `path` is a hub id."""
 
 
 class SourceFile(Spec):

@@ -6,13 +6,14 @@ Everything that can be refused without loading a model is refused here.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import llm_eval
 from llm_eval import backends, checkpoints, expectations, extract, layout, metrics, sources, storage, templates
 from llm_eval.catalog import Catalog, parse, split_reference
-from llm_eval.errors import InvalidSpec
+from llm_eval.errors import InvalidSpec, MissingWeights
 from llm_eval.fingerprint import fingerprint, slug
 from llm_eval.settings import Settings
 from llm_eval.specs import DatasetSpec, Fingerprints, ModelSpec, ResolvedSource, RunParams, RunSpec
@@ -40,6 +41,8 @@ class Wish:
 
 def plan(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> RunSpec:
     """The run that `wish` asks for, written to its run.json. Raises InputError for anything that cannot work."""
+    with suppress(MissingWeights):  # what is registered may do; if not, the choice says what is missing
+        checkpoints.discover(catalog.model(wish.model), settings, now)
     run = resolve(catalog, settings, wish, now)
     address = layout.join(layout.Layout(settings.root, run).run_uri, "run.json")
     storage.write_json(address, run.model_dump(mode="json"))
