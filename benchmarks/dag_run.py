@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from llm_eval.airflow.stack import Stack
-from llm_eval.airflow.watch import wait_for
+from llm_eval.remote.watch import wait_for
 
 DATASET = {
     "name": "numbers",

@@ -17,13 +17,13 @@ from datetime import datetime
 from rich.console import Console
 
 from llm_eval import checkpoints, layout
-from llm_eval.airflow import ids
-from llm_eval.airflow.client import FINISHED, AirflowClient, DagRun
 from llm_eval.airflow.stack import Stack
 from llm_eval.airflow.up import airflow_home, unwind_on_signals
-from llm_eval.airflow.watch import Outcome, wait_for
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InputError, LlmEvalError, MissingWeights, RunFailed
+from llm_eval.remote import ids
+from llm_eval.remote.client import FINISHED, AirflowClient, DagRun
+from llm_eval.remote.watch import Outcome, wait_for
 from llm_eval.settings import Settings
 from llm_eval.specs import SuiteSpec
 

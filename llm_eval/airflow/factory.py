@@ -21,11 +21,11 @@ from functools import partial
 from airflow.sdk import DAG
 from croniter import croniter  # type: ignore[import-untyped]
 
-from llm_eval.airflow import ids
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InvalidSpec, LlmEvalError
 from llm_eval.layout import WHOLE, Shard
+from llm_eval.remote import ids
 from llm_eval.settings import Settings
 from llm_eval.specs import ModelSpec, ScriptedBackend, SuiteSpec
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from airflow.sdk import DAG, AssetAlias, MultipleCronTriggerTimetable, chain
 
-from llm_eval.airflow import ids
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
+from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
 GPU_POOL = "gpu"

@@ -14,12 +14,12 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from llm_eval.airflow import ids
 from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.params import run_params
 from llm_eval.catalog import Catalog
 from llm_eval.child import Child, child_environment, stage_arguments, stage_command
 from llm_eval.layout import WHOLE, Layout, Shard
+from llm_eval.remote import ids
 from llm_eval.settings import Settings
 
 RUN_URI_KEY = "run_uri"  # the XCom that plan leaves beside its return value

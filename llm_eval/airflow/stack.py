@@ -26,9 +26,9 @@ from typing import IO, Self
 import httpx
 
 from llm_eval import settings
-from llm_eval.airflow.client import AirflowClient
 from llm_eval.airflow.processes import Guard, end_sessions
 from llm_eval.errors import RunFailed
+from llm_eval.remote.client import AirflowClient
 
 logger = logging.getLogger(__name__)
 

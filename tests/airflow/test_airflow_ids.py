@@ -1,4 +1,4 @@
-from llm_eval.airflow.ids import (
+from llm_eval.remote.ids import (
     Pair,
     evaluation_dag_id,
     leaderboard_dag_id,

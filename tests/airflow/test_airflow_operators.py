@@ -7,9 +7,9 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from llm_eval.airflow.failures import in_airflow_words, tell_reason
-from llm_eval.airflow.ids import RESULTS_ALIAS, Pair
 from llm_eval.airflow.operators import PlanOperator, ReportOperator, StageOperator
 from llm_eval.errors import BackendLost, MissingWeights
+from llm_eval.remote.ids import RESULTS_ALIAS, Pair
 from llm_eval.specs import RunParams
 from llm_eval.stages import STAGES, load_run
 

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from llm_eval import results
-from llm_eval.airflow.client import AirflowClient
 from llm_eval.airflow.processes import end_sessions, members
 from llm_eval.airflow.stack import Stack, free_port, lock_home, password_of
-from llm_eval.airflow.watch import wait_for
+from llm_eval.remote.client import AirflowClient
+from llm_eval.remote.watch import wait_for
 from llm_eval.settings import HOME
 from tests.backends.tiny_models import save_llama
 

@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from llm_eval.airflow import demo
-from llm_eval.airflow.client import DagRun, Task
-from llm_eval.airflow.watch import Board, Outcome, doing
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InputError
+from llm_eval.remote.client import DagRun, Task
+from llm_eval.remote.watch import Board, Outcome, doing
 
 RUN = DagRun("d", "r", "success", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-01T00:00:12.340000Z")
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from llm_eval.airflow.client import FINISHED, AirflowClient, DagRun, Task
 from llm_eval.errors import RunFailed
+from llm_eval.remote.client import FINISHED, AirflowClient, DagRun, Task
 
 POLL_SECONDS = 1.0  # each look costs the API server some 50 ms of CPU
 DONE = frozenset({"success", "skipped"})
