@@ -134,6 +134,10 @@ class Catalog:
     def suite(self, name: str) -> SuiteSpec:
         return parse(SuiteSpec, self._values("suites", name), str(self.path("suites", name)))
 
+    def suites(self) -> list[SuiteSpec]:
+        """All of them, by name."""
+        return [self.suite(name) for name in self.names("suites")]
+
     def variants(self, name: str) -> list[str]:
         """Names of a dataset's variants, in the file's order."""
         return list(self._values("datasets", name).get("variants") or {})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_eval import ending, signals
+from llm_eval import cli_checkpoints, ending, signals
 from llm_eval.errors import InputError, LlmEvalError
 from llm_eval.settings import Settings
 
@@ -277,6 +277,10 @@ def schema(
 
     for path in write_schemas(folder):
         print(path)
+
+
+app.add_typer(cli_checkpoints.app, name="checkpoint")
+app.command()(cli_checkpoints.backfill)
 
 
 def main() -> None:

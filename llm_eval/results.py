@@ -10,6 +10,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +67,22 @@ def current(rows: Sequence[Result]) -> list[Result]:
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("rows", table)
         return [rows[position] for (position,) in connection.execute(_CURRENT).fetchall()]
+
+
+def evaluated(root: str, model: str, checkpoint: str) -> dict[str, datetime]:
+    """When each dataset (reference) was last published for a checkpoint, all its samples, nothing of it overridden."""
+    found: dict[str, datetime] = {}
+    for row in summary(root, models=(model,)):
+        if (
+            row.headline
+            and row.checkpoint == checkpoint
+            and row.sample_limit is None
+            and not row.params.get("overrides")
+        ):
+            reference = f"{row.dataset}_{row.variant}" if row.variant else row.dataset
+            at = datetime.fromisoformat(row.evaluated_at)
+            found[reference] = max(at, found.get(reference, at))
+    return found
 
 
 def samples(root: str, run_id: str, model: str, dataset: str) -> list[SampleResult]:

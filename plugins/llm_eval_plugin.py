@@ -1,12 +1,15 @@
-"""Adds the leaderboards to Airflow's UI.
+"""Adds the leaderboards to Airflow's UI, and makes our timetable and priorities known to all of its processes.
 
 Every Airflow process executes this file, each task's included, so it imports next to nothing: the pages load with their
-first visitor.
+first visitor, the registry of checkpoints with the first question to the timetable.
 """
 
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+from llm_eval.airflow.priorities import ByHandFirst
+from llm_eval.airflow.timetables import CheckpointTimetable
 
 
 async def leaderboards(scope: Any, receive: Any, send: Any) -> None:
@@ -17,6 +20,8 @@ async def leaderboards(scope: Any, receive: Any, send: Any) -> None:
 
 class LlmEvalPlugin(AirflowPlugin):
     name = "llm_eval"
+    timetables = [CheckpointTimetable]  # noqa: RUF012
+    priority_weight_strategies = [ByHandFirst]  # noqa: RUF012
     fastapi_apps = [{"app": leaderboards, "url_prefix": "/llm-eval", "name": "LLM leaderboards"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {

@@ -21,6 +21,7 @@ from functools import partial
 from airflow.sdk import DAG
 from croniter import croniter  # type: ignore[import-untyped]
 
+from llm_eval.airflow.checkpoint_graph import build_checkpoint_dag, build_discovery_dag, build_report_dag
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InvalidSpec, LlmEvalError
@@ -31,24 +32,52 @@ from llm_eval.specs import ModelSpec, ScriptedBackend, SuiteSpec
 
 logger = logging.getLogger(__name__)
 
+DISCOVERY_SCHEDULE = "*/10 * * * *"
+
 
 def evaluation_dags(
     only: str | None = None, part: str = str(WHOLE), settings: Settings | None = None
 ) -> dict[str, DAG]:
     """DAGs by their ids. `only`: this one alone, as a worker asks that runs one task of it. `part`: the DAGs of one
     slice i/n, for catalogs too big for one file (see dags/evaluations.py); a DAG's slice depends on its id alone."""
-    catalog, slice_ = _catalog(settings), Shard.parse(part)
+    settings = settings or Settings.from_environment(os.environ)
+    catalog, slice_ = Catalog(settings.catalogs), Shard.parse(part)
     dags = {}
     for pair, suites in pairs(catalog).items():
         dag_id = ids.evaluation_dag_id(pair)
         if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index:
-            dags[dag_id] = build_evaluation_dag(Evaluation(_model(catalog, pair.model), pair.dataset, suites))
+            model = _model(catalog, pair.model)
+            dags[dag_id] = build_evaluation_dag(Evaluation(model, pair.dataset, suites, settings.root))
     return dags
 
 
 def leaderboard_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:
     dags = ((ids.leaderboard_dag_id(suite.name), suite) for suite in _suites(_catalog(settings)))
     return {dag_id: build_leaderboard_dag(suite) for dag_id, suite in dags if only in (None, dag_id)}
+
+
+def checkpoint_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:
+    """What stands around the checkpoints of the models that have any: see checkpoint_graph.py."""
+    settings = settings or Settings.from_environment(os.environ)
+    catalog = Catalog(settings.catalogs)
+    asked, suites = pairs(catalog), _suites(catalog)
+    names = dict.fromkeys(pair.model for pair in asked)
+    models = {name: model for name in names if (model := _model(catalog, name)).checkpoints is not None}
+    dags: dict[str, Callable[[], DAG]] = {}
+    for suite in suites:
+        for name in suite.models:
+            if name in models:
+                dags[ids.report_dag_id(suite.name, name)] = partial(
+                    build_report_dag, suite, models[name], settings.root
+                )
+    for name, model in models.items():
+        started = [ids.evaluation_dag_id(pair) for pair in asked if pair.model == name]
+        started += [ids.report_dag_id(suite.name, name) for suite in suites if name in suite.models]
+        dags[ids.checkpoint_dag_id(name)] = partial(build_checkpoint_dag, model, started)
+    if found := [name for name, m in models.items() if m.checkpoints is not None and m.checkpoints.kind != "registry"]:
+        cron = os.environ.get("LLM_EVAL_DISCOVERY_SCHEDULE", DISCOVERY_SCHEDULE)
+        dags[ids.DISCOVERY_DAG] = partial(build_discovery_dag, found, cron)
+    return {dag_id: build() for dag_id, build in dags.items() if only in (None, dag_id)}
 
 
 def pairs(catalog: Catalog) -> dict[ids.Pair, tuple[SuiteSpec, ...]]:

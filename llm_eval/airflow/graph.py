@@ -5,13 +5,13 @@ plan → fetch → validate, render → infer × shards → score → publish  �
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, AssetAlias, MultipleCronTriggerTimetable, chain
 
+from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
@@ -32,6 +32,8 @@ class Evaluation:
     model: ModelSpec
     dataset: str
     suites: tuple[SuiteSpec, ...]
+    root: str
+    """The address under which the registry of the model's checkpoints lies."""
 
     @property
     def pair(self) -> ids.Pair:
@@ -44,7 +46,7 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
     with DAG(
         ids.evaluation_dag_id(pair),
         description=f"{pair.model} on {pair.dataset}",
-        schedule=schedule_of(suites),
+        schedule=schedule_of(evaluation),
         catchup=False,
         max_active_runs=MAX_ACTIVE_RUNS,
         params=dag_params(),
@@ -83,8 +85,14 @@ def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
     return StageOperator.partial(own_process=own_process, **common).expand(shard=shards)
 
 
-def schedule_of(suites: Sequence[SuiteSpec]) -> Any:
-    """Every time that any of the suites asks for; None if none has a schedule. UTC."""
+def schedule_of(evaluation: Evaluation) -> Any:
+    """Every time that any of the suites asks for; None if none has a schedule. UTC.
+
+    Of a model with checkpoints always a timetable, as backfills and runs for one checkpoint need it too.
+    """
+    suites = evaluation.suites
+    if evaluation.model.checkpoints is not None:
+        return checkpoint_schedule(evaluation.root, evaluation.model.name, suites)
     crons = list(dict.fromkeys(s.schedule for s in suites if s.schedule))
     return MultipleCronTriggerTimetable(*crons, timezone="UTC") if crons else None
 

@@ -15,7 +15,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from llm_eval.airflow.failures import failure, in_airflow_words
-from llm_eval.airflow.params import run_params
+from llm_eval.airflow.params import of_partition, run_params
 from llm_eval.catalog import Catalog
 from llm_eval.child import Child, child_environment, stage_arguments, stage_command
 from llm_eval.layout import WHOLE, Layout, Shard
@@ -57,7 +57,7 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
             wish = Wish(
                 model=pair.model,
                 dataset=pair.dataset,
-                params=run_params(dag_run.conf, context["params"]),
+                params=of_partition(run_params(dag_run.conf, context["params"]), dag_run.partition_key),
                 suite=self.suite,
                 run_id=ids.run_id_of(dag_run.run_id, pair),
                 logical_date=logical_date.isoformat() if logical_date else None,

@@ -37,3 +37,15 @@ def run_params(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> Run
         )
     known = {name: params[name] for name in RunParams.model_fields if name in params}
     return parse(RunParams, known, "the run's parameters")
+
+
+def of_partition(params: RunParams, partition_key: str | None) -> RunParams:
+    """The parameters of a run for one checkpoint. Raises InvalidSpec if the form names another one."""
+    if partition_key is None:
+        return params
+    if params.checkpoint not in (None, partition_key):
+        raise InvalidSpec(
+            f"the run's partition is checkpoint {partition_key!r} and its parameter `checkpoint` is "
+            f"{params.checkpoint!r}; leave one of them out"
+        )
+    return params.model_copy(update={"checkpoint": partition_key})

@@ -28,11 +28,13 @@ import httpx
 from llm_eval import settings
 from llm_eval.airflow.processes import Guard, end_sessions
 from llm_eval.errors import RunFailed
+from llm_eval.remote.address import RUNNING_FILE
 from llm_eval.remote.client import AirflowClient
 
 logger = logging.getLogger(__name__)
 
 USER = "admin"
+PASSWORDS_FILE = "passwords.json"
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -63,7 +65,7 @@ def airflow_settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(max(2, os.cpu_count() or 1)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS_FILE),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={LOCK_SECONDS}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
@@ -123,7 +125,7 @@ class Stack:
         self._lock, self.home = lock_home(self._wanted_home)
         port = free_port(self._wanted_port)
         self.url = f"http://127.0.0.1:{port}"
-        self.password = password_of(self.home / "passwords.json")
+        self.password = password_of(self.home / PASSWORDS_FILE)
         self.environment = {**os.environ, **airflow_settings(self.home, port)}
         for name, first in SEARCH_PATHS.items():
             self.environment[name] = os.pathsep.join([*map(str, first), *filter(None, [os.environ.get(name)])])
@@ -136,6 +138,8 @@ class Stack:
         self._wait_until_healthy()
         self.client = AirflowClient(self.url, USER, self.password)
         self.client.import_pools(json.loads((settings.HOME / "include" / "pools.json").read_text()))
+        running = {"url": self.url, "user": USER, "passwords": PASSWORDS_FILE}
+        (self.home / RUNNING_FILE).write_text(json.dumps(running))
         self._tell(f"Airflow: ready after {time.monotonic() - began:.1f} s")
 
     def _spawn(self, name: str, *arguments: str) -> Component:
@@ -202,6 +206,8 @@ class Stack:
 
     def stop(self) -> None:
         """End every process that the stack started, the unwilling ones by force. Raises RunFailed if one survives."""
+        if self._components:
+            (self.home / RUNNING_FILE).unlink(missing_ok=True)
         alive = end_sessions({component.process.pid for component in self._components})
         for component in self._components:
             component.process.poll()

@@ -28,6 +28,8 @@ class DagRun:
     queued_at: str
     started_at: str | None
     ended_at: str | None
+    run_after: str
+    partition_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +84,38 @@ class AirflowClient:
 
     def set_paused(self, dag_id: str, paused: bool) -> bool:
         """Pause or un-pause a DAG, waiting until Airflow has seen its file; returns what it was before."""
+        before = self.is_paused(dag_id)
+        if before != paused:
+            self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+        return before
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether a DAG is paused, waiting until Airflow has seen its file. Raises RunFailed if it never does."""
         limit = time.monotonic() + APPEAR_SECONDS
         while True:
             try:
-                before = bool(self.call("GET", f"/api/v2/dags/{dag_id}")["is_paused"])
-                break
+                return bool(self.call("GET", f"/api/v2/dags/{dag_id}")["is_paused"])
             except RequestRefused as error:
                 if error.status != httpx.codes.NOT_FOUND or time.monotonic() > limit:
                     raise RunFailed(f"DAG {dag_id} did not appear. {self.import_errors() or error}") from error
                 time.sleep(0.3)
-        if before != paused:
-            self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
-        return before
 
     def import_errors(self) -> str:
         """Import errors of DAG files, as Airflow shows them; "" if there are none."""
         errors = self.call("GET", "/api/v2/importErrors", limit=PAGE)["import_errors"]
         return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, name: str = "manual") -> DagRun:
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, name: str = "manual", partition_key: str | None = None
+    ) -> DagRun:
         """Ask for a run; `name` begins its id."""
         # A name of our own makes it safe to ask again after a lost answer. The scheduler serves waiting tasks of equal
         # weight in the order of this date, so runs that were asked for first come first.
         now = datetime.now(UTC).isoformat()
         run_id = f"{name}__{now}_{uuid.uuid4().hex[:8]}"
-        body = {"dag_run_id": run_id, "logical_date": now, "conf": dict(conf or {})}
+        body: dict[str, Any] = {"dag_run_id": run_id, "logical_date": now, "conf": dict(conf or {})}
+        if partition_key is not None:
+            body |= {"partition_key": partition_key, "logical_date": None}
         try:
             return _dag_run(self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body))
         except RequestRefused as error:
@@ -114,11 +123,11 @@ class AirflowClient:
                 raise
             return next(run for run in self.runs([dag_id]) if run.run_id == run_id)
 
-    def runs(self, dag_ids: Collection[str]) -> list[DagRun]:
+    def runs(self, dag_ids: Collection[str], **filters: Any) -> list[DagRun]:
         """The latest runs of these DAGs, newest first. (By GET: every POST leaves a line in Airflow's audit log.)"""
         found = []
         for dag_id in sorted(dag_ids):
-            answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns", limit=PAGE, order_by="-run_after")
+            answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns", limit=PAGE, order_by="-run_after", **filters)
             found += [_dag_run(run) for run in answer["dag_runs"]]
         return sorted(found, key=lambda run: run.queued_at or "", reverse=True)
 
@@ -170,4 +179,13 @@ def _address(dag_id: str, run_id: str) -> str:
 
 
 def _dag_run(run: Mapping[str, Any]) -> DagRun:
-    return DagRun(run["dag_id"], run["dag_run_id"], run["state"], run["queued_at"], run["start_date"], run["end_date"])
+    return DagRun(
+        run["dag_id"],
+        run["dag_run_id"],
+        run["state"],
+        run["queued_at"] or run["start_date"] or run["run_after"],  # a backfill's runs were never asked for one by one
+        run["start_date"],
+        run["end_date"],
+        run["run_after"],
+        run["partition_key"],
+    )

@@ -11,6 +11,7 @@ from llm_eval.catalog import split_reference
 from llm_eval.fingerprint import slug
 
 SEPARATOR = "__"
+DISCOVERY_DAG = "checkpoints"
 RESULTS_ALIAS = "llm-eval-results"
 """Every published result is announced under this alias; leaderboards follow it."""
 
@@ -28,6 +29,24 @@ def evaluation_dag_id(pair: Pair) -> str:
 
 def leaderboard_dag_id(suite: str) -> str:
     return SEPARATOR.join(("leaderboard", suite))
+
+
+def report_dag_id(suite: str, model: str) -> str:
+    return SEPARATOR.join(("report", suite, model))
+
+
+def checkpoint_dag_id(model: str) -> str:
+    """The DAG that starts everything for a new checkpoint of a model."""
+    return SEPARATOR.join(("checkpoint", model))
+
+
+def checkpoint_asset_name(model: str) -> str:
+    """The asset whose events, with a checkpoint as partition key, tell of new checkpoints."""
+    return SEPARATOR.join(("checkpoint", model))
+
+
+def checkpoint_asset_uri(model: str) -> str:
+    return f"x-llm-eval://checkpoints/{model}"
 
 
 def pair_of_dag(dag_id: str) -> Pair | None:

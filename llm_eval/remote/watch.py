@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,21 @@ from typing import Any, NamedTuple, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from llm_eval.errors import RunFailed
 from llm_eval.remote.client import FINISHED, AirflowClient, DagRun, Task
 
 POLL_SECONDS = 1.0  # each look costs the API server some 50 ms of CPU
+BOARD_ROWS = 24  # a terminal's height
 DONE = frozenset({"success", "skipped"})
 
 
@@ -42,20 +52,24 @@ class Key(NamedTuple):
 
 
 def wait_for(
-    client: AirflowClient, runs: Mapping[str, DagRun], console: Console, timeout_seconds: float
+    client: AirflowClient, runs: Mapping[str, DagRun], console: Console, timeout_seconds: float | None
 ) -> list[Outcome]:
-    """Outcomes of these runs, named by label, in their order. Raises RunFailed if they take longer than that."""
+    """Outcomes of these runs, named by label, in their order. Raises RunFailed if they take longer than that.
+
+    timeout_seconds: None to wait for as long as it takes.
+    """
     waiting = {Key(run.dag_id, run.run_id): label for label, run in runs.items()}
-    first = min((run.queued_at for run in runs.values()), default="")
+    first = min((run.run_after for run in runs.values()), default="")
     outcomes: dict[str, Outcome] = {}
-    limit = time.monotonic() + timeout_seconds
-    with Board(console, list(runs)) as board:
+    limit = time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds)
+    board: Board | Tally = Board(console, list(runs)) if len(runs) <= BOARD_ROWS else Tally(console, runs)
+    with board:
         while waiting:
             if time.monotonic() > limit:
                 raise RunFailed(f"still running after {timeout_seconds:g} s: {', '.join(waiting.values())}")
             time.sleep(POLL_SECONDS)
             dag_ids = {key.dag_id for key in waiting}
-            if board.is_live:
+            if board.is_live and isinstance(board, Board):
                 board.show(waiting, [task for dag_id in dag_ids for task in client.tasks_since(dag_id, first)])
             for run in client.runs(dag_ids):
                 key = Key(run.dag_id, run.run_id)
@@ -65,6 +79,45 @@ def wait_for(
                     outcomes[label] = Outcome(label, run, reason)
                     board.finish(outcomes[label])
     return [outcomes[label] for label in runs]
+
+
+class Tally:
+    """What the user sees of many runs: one line per DAG, with how many of its runs have ended."""
+
+    def __init__(self, console: Console, runs: Mapping[str, DagRun]) -> None:
+        self._console, self.is_live = console, console.is_terminal
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
+        self._bars = Progress(
+            *columns,
+            TextColumn("{task.fields[failed]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self.is_live,
+        )
+        totals = Counter(run.dag_id for run in runs.values())
+        self._rows = {dag_id: self._bars.add_task(dag_id, total=n, failed="") for dag_id, n in totals.items()}
+        self._failed: Counter[str] = Counter()
+        self._ended, self._total = 0, len(runs)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def finish(self, outcome: Outcome) -> None:
+        dag_id = outcome.run.dag_id
+        self._ended += 1
+        self._failed[dag_id] += outcome.reason is not None
+        failed = f"{self._failed[dag_id]} failed" if self._failed[dag_id] else ""
+        self._bars.update(self._rows[dag_id], advance=1, failed=failed)
+        if not self.is_live:
+            line = f"{self._ended} of {self._total}: {outcome.label}: {told(outcome)}"
+            self._console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 class Board:
@@ -102,7 +155,7 @@ class Board:
 
 
 def told(outcome: Outcome) -> str:
-    ending = "published" if outcome.reason is None else f"failed in {outcome.reason}"
+    ending = "done" if outcome.reason is None else f"failed in {outcome.reason}"
     return f"{ending} ({outcome.seconds:.1f} s)"
 
 

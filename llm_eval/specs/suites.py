@@ -16,6 +16,10 @@ class SuiteSpec(Spec):
     description: str = ""
     schedule: str | None = None
     """Cron, UTC. Absent: only by hand."""
+    only_new: bool = False
+    """Of models with checkpoints: leave a night out when the newest checkpoint has been evaluated already."""
+    report_after_hours: Annotated[float, Field(gt=0)] = 12.0
+    """A checkpoint's report waits so long for the datasets that are late, then names them."""
     models: Annotated[tuple[Name, ...], Field(min_length=1)]
     datasets: Annotated[tuple[DatasetReference, ...], Field(min_length=1)]
 

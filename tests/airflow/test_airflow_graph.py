@@ -19,7 +19,11 @@ def suite(name="nightly", schedule=None):
 
 
 def dag_of(model, *suites):
-    return build_evaluation_dag(Evaluation(model, "d", suites))
+    return build_evaluation_dag(Evaluation(model, "d", suites, "/root"))
+
+
+def evaluation(*suites, **values):
+    return Evaluation(model(**values), "d", suites, "/root")
 
 
 def test_the_stages_follow_one_another():
@@ -85,7 +89,9 @@ def test_a_dag_that_several_suites_ask_for_carries_all_their_names():
 
 
 def test_it_runs_whenever_any_of_its_suites_asks_but_once_for_the_same_time():
-    schedule = schedule_of([suite("a", "0 2 * * *"), suite("b"), suite("c", "0 2 * * *"), suite("d", "@weekly")])
+    schedule = schedule_of(
+        evaluation(suite("a", "0 2 * * *"), suite("b"), suite("c", "0 2 * * *"), suite("d", "@weekly"))
+    )
 
     assert [timetable.expression for timetable in schedule.timetables] == ["0 2 * * *", "0 0 * * 0"]
 

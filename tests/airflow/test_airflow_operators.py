@@ -8,9 +8,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from llm_eval.airflow.failures import in_airflow_words, tell_reason
 from llm_eval.airflow.operators import PlanOperator, ReportOperator, StageOperator
+from llm_eval.checkpoints import Registry
 from llm_eval.errors import BackendLost, MissingWeights
 from llm_eval.remote.ids import RESULTS_ALIAS, Pair
-from llm_eval.specs import RunParams
+from llm_eval.specs import Checkpoint, RunParams
 from llm_eval.stages import STAGES, load_run
 
 CANNED = Pair("canned", "tiny")
@@ -19,12 +20,13 @@ CANNED = Pair("canned", "tiny")
 class Context(dict):
     """As much of Airflow's context as the operators look at; remembers what they leave."""
 
-    def __init__(self, **conf):
+    def __init__(self, partition_key=None, **conf):
         self.xcoms, self.events = {}, []
+        run = {"run_id": "manual__2026-01-01T00:00:00+00:00", "conf": conf, "partition_key": partition_key}
         alias = SimpleNamespace(add=lambda asset, extra: self.events.append((asset, extra)))
         super().__init__(
             params={**RunParams().model_dump(), **conf},
-            dag_run=SimpleNamespace(run_id="manual__2026-01-01T00:00:00+00:00", conf=conf),
+            dag_run=SimpleNamespace(**run),
             logical_date=datetime(2026, 1, 1, tzinfo=UTC),
             ti=SimpleNamespace(xcom_push=lambda key, value: self.xcoms.update({key: value})),
             outlet_events={AssetAlias(RESULTS_ALIAS): alias},
@@ -62,6 +64,20 @@ def test_a_run_without_a_logical_date_can_be_planned(place):
     PlanOperator(task_id="plan", pair=CANNED, suite=None).execute(context)
 
     assert load_run(context.xcoms["run_uri"]).logical_date is None
+
+
+def test_a_run_for_a_checkpoint_is_about_that_one(place):
+    place.write("models", "canned", {**place.canned, "checkpoints": {"kind": "registry"}})
+    for day in (1, 2):
+        checkpoint = Checkpoint(name=f"step-{day}", path="/weights", created_at=f"2026-01-0{day}T00:00:00+00:00")
+        Registry.of(str(place.root), "canned").add(checkpoint, may_move=False)
+
+    def planned(**conf):
+        return load_run(plan(**conf)[1]).checkpoint.name
+
+    assert (planned(partition_key="step-1"), planned(checkpoint="step-1"), planned()) == ("step-1", "step-1", "step-2")
+    with pytest.raises(AirflowFailException, match="'step-1' and its parameter `checkpoint` is 'step-2'"):
+        plan(partition_key="step-1", checkpoint="step-2")
 
 
 def test_an_unknown_key_of_the_configuration_fails_the_run_at_once(place):

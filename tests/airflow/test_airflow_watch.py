@@ -10,7 +10,15 @@ from llm_eval.errors import InputError
 from llm_eval.remote.client import DagRun, Task
 from llm_eval.remote.watch import Board, Outcome, doing
 
-RUN = DagRun("d", "r", "success", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-01T00:00:12.340000Z")
+RUN = DagRun(
+    "d",
+    "r",
+    "success",
+    "2026-01-01T00:00:00Z",
+    "2026-01-01T00:00:01Z",
+    "2026-01-01T00:00:12.340000Z",
+    "2026-01-01T00:00:00Z",
+)
 
 
 def task(name, state, map_index=-1):
@@ -38,7 +46,7 @@ def test_without_a_terminal_each_ended_run_is_one_plain_line():
         board.finish(Outcome("mmlu", RUN, "plan: model 'm': there is no folder '/models/[m]'"))
 
     assert file.getvalue().splitlines() == [
-        "gsm8k · [step-1]: published (12.3 s)",
+        "gsm8k · [step-1]: done (12.3 s)",
         "mmlu: failed in plan: model 'm': there is no folder '/models/[m]' (12.3 s)",
     ]
 

@@ -1,0 +1,77 @@
+"""Backfills of a whole suite: Airflow knows one per DAG; this starts one for each dataset and follows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from llm_eval.errors import InputError
+from llm_eval.remote.client import AirflowClient, DagRun, RequestRefused
+
+_NOTHING, _RUNNING = 422, 409
+
+Reprocess = Literal["none", "failed", "completed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Checkpoints created from `begin` to `end`, both included, and how to go over them, in Airflow's own words."""
+
+    begin: datetime
+    end: datetime
+    conf: Mapping[str, Any]
+    reprocess: Reprocess = "none"
+    max_active_runs: int = 4
+    backwards: bool = False
+
+    def body(self, dag_id: str) -> dict[str, Any]:
+        return {
+            "dag_id": dag_id,
+            "from_date": self.begin.isoformat(),
+            "to_date": self.end.isoformat(),
+            "dag_run_conf": dict(self.conf),
+            "reprocess_behavior": self.reprocess,
+            "max_active_runs": self.max_active_runs,
+            "run_backwards": self.backwards,
+        }
+
+
+def dry_run(client: AirflowClient, dag_id: str, wanted: Range) -> list[str]:
+    """Names of the checkpoints that a backfill would make runs of, in its order; [] if there is none in the range."""
+    try:
+        answer = client.call("POST", "/api/v2/backfills/dry_run", wanted.body(dag_id))
+    except RequestRefused as error:
+        if error.status == _NOTHING:
+            return []
+        raise
+    return [run["partition_key"] for run in answer["backfills"]]
+
+
+def start(client: AirflowClient, dag_ids: Sequence[str], wanted: Range) -> dict[str, DagRun]:
+    """Starts a backfill of each DAG, and un-pauses it: the runs that were made, by DAG and checkpoint.
+
+    Raises InputError if one of the DAGs has a backfill at work already; nothing is started then.
+    """
+    for dag_id in dag_ids:
+        client.set_paused(dag_id, False)
+    before = {run.run_id for run in _runs(client, dag_ids)}
+    started: list[int] = []
+    for dag_id in dag_ids:
+        try:
+            started.append(int(client.call("POST", "/api/v2/backfills", wanted.body(dag_id))["id"]))
+        except RequestRefused as error:
+            for number in started:
+                client.call("PUT", f"/api/v2/backfills/{number}/cancel")
+            if error.status == _RUNNING:
+                raise InputError(
+                    f"{dag_id} has a backfill at work already, and Airflow allows one per DAG. Wait for it, or cancel "
+                    "it (in the UI: the DAG's Backfills). Nothing was started."
+                ) from error
+            raise
+    return {f"{run.dag_id} · {run.partition_key}": run for run in _runs(client, dag_ids) if run.run_id not in before}
+
+
+def _runs(client: AirflowClient, dag_ids: Sequence[str]) -> list[DagRun]:
+    return client.runs(dag_ids, run_type="backfill")
