@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from llm_eval.airflow.priorities import ByHandFirst
+from llm_eval.airflow.priorities import PRIORITY
 from llm_eval.errors import InputError, LlmEvalError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def tell_reason(context: Mapping[str, Any]) -> None:
 
 
 RETRIES: dict[str, Any] = {
-    "weight_rule": ByHandFirst(),
+    "weight_rule": PRIORITY,
     "retries": 2,
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2.0,

@@ -19,3 +19,7 @@ class ByHandFirst(PriorityWeightStrategy):  # type: ignore[misc]
     def get_weight(self, ti: Any) -> int:
         before = len(ti.task.get_flat_relative_ids(upstream=True))
         return before + (0 if str(ti.run_id).startswith(_BY_ITSELF) else _BY_HAND)
+
+
+PRIORITY = f"{ByHandFirst.__module__}.{ByHandFirst.__qualname__}"
+"""As tasks name it. An instance would be refused for mapped tasks, in the scheduler, which ends by it."""

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.serialization.serialized_objects import DagSerialization
@@ -82,6 +83,19 @@ def test_every_task_is_tried_three_times_with_growing_pauses():
     tasks = dag_of(model()).tasks
 
     assert {(t.retries, t.retry_delay, t.retry_exponential_backoff) for t in tasks} == {(2, timedelta(seconds=5), 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "infer"), [("scheduled__a", 4), ("backfill__a", 4), ("manual__a", 104), ("now__a", 104)]
+)
+def test_runs_by_hand_go_first_and_of_equal_ones_the_later_task(run_id, infer):
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag_of(model())))
+
+    def weight(task_id):
+        task = stored.get_task(task_id)
+        return task.weight_rule.get_weight(SimpleNamespace(task=task, run_id=run_id))
+
+    assert [weight(task) - infer for task in ("plan", "fetch", "infer", "score", "publish")] == [-4, -3, 0, 1, 2]
 
 
 def test_a_dag_that_several_suites_ask_for_carries_all_their_names():
