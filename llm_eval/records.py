@@ -190,7 +190,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """One published row of `results/samples`: what one sample was asked, answered and scored, in one run."""
+    """One published row of `results/samples`: what one sample was asked, answered and scored, in one run.
+
+    `statistics` as of a Score; `choices` is how many choices the sample has, 0 where it has none.
+    """
 
     run_id: str
     model: str
@@ -211,3 +214,5 @@ class SampleResult:
     input_tokens: int
     output_tokens: int
     finish_reason: str
+    statistics: tuple[float, ...] = ()
+    choices: int = 0

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from llm_eval import layout, storage, tables
 from llm_eval.catalog import split_reference
 from llm_eval.errors import InputError, StorageError
-from llm_eval.records import Result, SampleResult
+from llm_eval.records import Result, SampleResult, Score
 
 logger = logging.getLogger(__name__)
 
 _FILE = re.compile(r"/model=[^/]+/dataset=(?P<dataset>[^/]+)/[^./][^/]*\.parquet$")
+_LATER = ("statistics", "choices")  # of samples: columns that older files lack
 _FILES_AT_ONCE = 200  # object stores answer these side by side; what is held in memory stays small
 
 _KEYS = ("model", "checkpoint", "dataset", "variant", "sample_limit", "evaluated_at", "run_id")
@@ -44,11 +45,9 @@ def summary(
     a reference (`ceval_ppl`) for the one variant. Raises StorageError if the root cannot be read.
     """
     wanted = {split_reference(reference) for reference in datasets}
-    published = _published(root, set(models), {name for name, _ in wanted})
-    found = [table for path, content in published if (table := _table(path, content)) is not None]
     return [
         row
-        for row in (tables.from_table(Result, pa.concat_tables(found)) if found else [])
+        for row in _rows(_published(root, set(models), {name for name, _ in wanted}))
         if (suite is None or row.suite == suite)
         and (not wanted or (row.dataset, row.variant) in wanted or (row.dataset, None) in wanted)
     ]
@@ -79,26 +78,92 @@ def evaluated(root: str, model: str, checkpoint: str) -> dict[str, datetime]:
             and row.sample_limit is None
             and not row.params.get("overrides")
         ):
-            reference = f"{row.dataset}_{row.variant}" if row.variant else row.dataset
             at = datetime.fromisoformat(row.evaluated_at)
-            found[reference] = max(at, found.get(reference, at))
+            found[reference(row)] = max(at, found.get(reference(row), at))
     return found
+
+
+def chosen(rows: Sequence[Result]) -> list[Result]:
+    """Rows of one run per model, checkpoint, dataset and variant, in the order given.
+
+    A full run before limited ones, of these one of more samples before one of fewer; among equals the newest.
+    """
+    candidates = current(rows)
+    best: dict[tuple[str | None, ...], tuple[bool, int]] = {}
+    for row in candidates:
+        best[pair_of(row)] = max(best.get(pair_of(row), (False, 0)), _reach(row))
+    return [row for row in candidates if _reach(row) == best[pair_of(row)]]
+
+
+def pair_of(row: Result) -> tuple[str | None, ...]:
+    return row.model, row.checkpoint, row.dataset, row.variant
+
+
+def _reach(row: Result) -> tuple[bool, int]:
+    return row.sample_limit is None, row.sample_limit or 0
+
+
+def newest_checkpoints(rows: Iterable[Result]) -> dict[str, str | None]:
+    """The newest evaluated checkpoint of each model, by the checkpoint's own date, then by that of its evaluation."""
+    newest: dict[str, tuple[datetime, datetime, str | None]] = {}
+    for row in rows:
+        found = (moment(row.checkpoint_created_at), moment(row.evaluated_at), row.checkpoint)
+        if row.model not in newest or found[:2] > newest[row.model][:2]:
+            newest[row.model] = found
+    return {model: checkpoint for model, (_, _, checkpoint) in newest.items()}
+
+
+def moment(text: str | None) -> datetime:
+    """An ISO 8601 text as a moment, UTC where it names no zone; the beginning of time where there is none."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def reference(row: Result) -> str:
+    """The dataset as users name it: `ceval`, `ceval_ppl`."""
+    return f"{row.dataset}_{row.variant}" if row.variant else row.dataset
+
+
+def run(root: str, run_id: str) -> list[Result]:
+    """All rows of the runs with this id, which a scheduler may give to several pairs; [] if there is none."""
+    return _rows(_published(root, set(), set(), run_id))
 
 
 def samples(root: str, run_id: str, model: str, dataset: str) -> list[SampleResult]:
     """What each sample of one run was asked, answered and scored. `dataset`: name or reference. Raises InputError."""
+    return tables.read(_samples_file(root, run_id, model, dataset), SampleResult, later=_LATER)
+
+
+def scores(root: str, run_id: str, model: str, dataset: str) -> list[Score]:
+    """The scores alone of what `samples` reads, several times as fast."""
+    return tables.read(_samples_file(root, run_id, model, dataset), Score, later=_LATER)
+
+
+def _samples_file(root: str, run_id: str, model: str, dataset: str) -> str:
     folder = layout.join(layout.results(root, "samples"), f"model={model}", f"dataset={split_reference(dataset)[0]}")
     address = layout.join(folder, f"{run_id}.parquet")
     if not storage.exists(address):
         raise InputError(f"{address}: run {run_id!r} of {model} on {dataset} has not published samples here")
-    return tables.read(address, SampleResult)
+    return address
 
 
-def _published(root: str, models: set[str], datasets: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Path and content of each published file, pruned by its path; models and datasets: all where empty."""
+def _rows(published: Iterable[tuple[str, bytes]]) -> list[Result]:
+    found = [table for path, content in published if (table := _table(path, content)) is not None]
+    return tables.from_table(Result, pa.concat_tables(found)) if found else []
+
+
+def _published(
+    root: str, models: set[str], datasets: set[str], run_id: str | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Path and content of each published file, pruned by its path; models, datasets, run id: all where empty."""
     place = layout.results(root, "summary")
     folders = [layout.join(place, f"model={model}") for model in sorted(models)] or [place]
     paths = [path for folder in folders for path, dataset in _files(folder) if not datasets or dataset in datasets]
+    if run_id is not None:
+        paths = [path for path in paths if path.endswith(f"/{run_id}.parquet")]
     fs, _ = storage.filesystem(place)
     for start in range(0, len(paths), _FILES_AT_ONCE):
         for path, content in fs.cat(paths[start : start + _FILES_AT_ONCE], on_error="return").items():

@@ -11,7 +11,7 @@ import io
 import json
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,23 +146,28 @@ def write(uri: str, record: type[R], rows: Iterable[R]) -> None:
     storage.write_bytes(uri, buffer.getvalue())
 
 
-def read(uri: str, record: type[R]) -> list[R]:
+def read(uri: str, record: type[R], later: Collection[str] = ()) -> list[R]:
     """All rows of one Parquet file as records, which may have fewer fields than it has columns.
 
-    Raises StorageError if the file is absent, truncated or not Parquet, or if columns are missing.
+    later: columns that came after files without them were written; there their field's default stands. Raises
+    StorageError if the file is absent, truncated or not Parquet, or if other columns are missing.
     """
     source = io.BytesIO(storage.read_bytes(uri))
     names = schema_of(record).names
     try:
         parquet = pq.ParquetFile(source).schema
-        missing = [name for name in names if name not in parquet.to_arrow_schema().names]
-        table = None if missing else _read(source, names, parquet)
+        absent = [name for name in names if name not in parquet.to_arrow_schema().names]
+        missing = [name for name in absent if name not in later]
+        table = None if missing else _read(source, [name for name in names if name not in absent], parquet)
     except (pa.ArrowInvalid, OSError) as error:
         raise StorageError(f"{uri}: not a readable Parquet file ({error}). Delete it and run again.") from error
     if table is None:
         raise StorageError(
             f"{uri}: columns missing: {', '.join(missing)}; written by another version? Run again with --force."
         )
+    defaults = {f.name: f.default for f in dataclasses.fields(record)}
+    for name in absent:
+        table = table.append_column(name, _array(_hints(record)[name], [defaults[name]] * len(table)))
     return from_table(record, table)
 
 

@@ -35,7 +35,7 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
-class _SampleScore:
+class SampleScore:
     """One sample over its attempts: the mean value and the summed statistics of those that have any."""
 
     status: Status
@@ -73,33 +73,34 @@ def aggregate(scores: Sequence[Score], metric: Metric, dataset: DatasetSpec) -> 
     return rows
 
 
-def _samples(scores: Iterable[Score]) -> dict[str, list[_SampleScore]]:
+def _samples(scores: Iterable[Score]) -> dict[str, list[SampleScore]]:
     """Samples by subset, ordered by id: a bootstrap must not depend on the order in which shards were written."""
     attempts: dict[tuple[str, str], list[Score]] = {}
     for score in sorted(scores, key=lambda s: (s.subset, s.sample_id, s.attempt)):
         attempts.setdefault((score.subset, score.sample_id), []).append(score)
-    found: dict[str, list[_SampleScore]] = {}
+    found: dict[str, list[SampleScore]] = {}
     for (subset, _), of_sample in attempts.items():
-        found.setdefault(subset, []).append(_over_attempts(of_sample))
+        found.setdefault(subset, []).append(over_attempts(of_sample))
     return found
 
 
-def _over_attempts(attempts: Sequence[Score]) -> _SampleScore:
+def over_attempts(attempts: Sequence[Score]) -> SampleScore:
+    """What one sample contributes; with status `failed`, the value NaN, where none of its attempts has a value."""
     valued = [a for a in attempts if a.value is not None]
     if not valued:
-        return _SampleScore("failed", math.nan, ())
-    return _SampleScore(
+        return SampleScore("failed", math.nan, ())
+    return SampleScore(
         "scored" if any(a.status == "scored" for a in valued) else "no_answer",
         math.fsum(a.value for a in valued if a.value is not None) / len(valued),
         tuple(map(math.fsum, zip(*(a.statistics for a in valued), strict=True))),
     )
 
 
-def _has_value(samples: Iterable[_SampleScore]) -> bool:
+def _has_value(samples: Iterable[SampleScore]) -> bool:
     return any(s.status != "failed" for s in samples)
 
 
-def _estimate(samples: Iterable[_SampleScore], metric: Metric) -> Estimate:
+def _estimate(samples: Iterable[SampleScore], metric: Metric) -> Estimate:
     """The metric over those samples that did not fail.
 
     Values that are all 0 or 1 get the Wilson interval whatever the metric, since Student's has no width where all are
@@ -119,7 +120,7 @@ def _row(
     subset: str,
     aggregation: Literal["samples", "macro", "micro"],
     headline: bool,
-    samples: Sequence[_SampleScore],
+    samples: Sequence[SampleScore],
     estimate: Estimate,
 ) -> Aggregate:
     counts = Counter(s.status for s in samples)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from llm_eval import results
 from llm_eval.records import Result
+from llm_eval.results import moment, pair_of, reference
 
 WHOLE = "all"
 
@@ -79,9 +79,9 @@ class Leaderboard:
     @classmethod
     def of(cls, rows: Sequence[Result], selection: Selection) -> Leaderboard:
         """From published rows, of whatever runs: the newest run counts, and a full one before a limited one."""
-        chosen = _chosen_runs(rows)
+        chosen = results.chosen(rows)
         if not selection.all_checkpoints:
-            newest = _newest_checkpoints(chosen)
+            newest = results.newest_checkpoints(chosen)
             chosen = [row for row in chosen if newest[row.model] == row.checkpoint]
         cells: dict[tuple[Line, Column], Result] = {}
         for run in _runs(chosen):
@@ -115,10 +115,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def reference(row: Result) -> str:
-    return f"{row.dataset}_{row.variant}" if row.variant else row.dataset
-
-
 def marks(row: Result) -> str:
     """`!` some samples failed, `*` asked only some of the samples, `~` run with changed catalog values."""
     found = {
@@ -127,15 +123,6 @@ def marks(row: Result) -> str:
         OVERRIDDEN: bool(row.params.get("overrides")),
     }
     return "".join(mark for mark, holds in found.items() if holds)
-
-
-def moment(text: str | None) -> datetime:
-    """An ISO 8601 text as a moment, UTC where it names no zone; the beginning of time where there is none."""
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def whole_and_parts(run: Sequence[Result]) -> list[Result]:
@@ -154,37 +141,10 @@ def is_group(row: Result) -> bool:
     return row.subset != WHOLE and row.aggregation != "samples"
 
 
-def _chosen_runs(rows: Sequence[Result]) -> list[Result]:
-    """Rows of one run per model, checkpoint and dataset: a full run before limited ones, more samples before fewer."""
-    candidates = results.current(rows)
-    best: dict[tuple[str | None, ...], tuple[bool, int]] = {}
-    for row in candidates:
-        best[_pair(row)] = max(best.get(_pair(row), (False, 0)), _reach(row))
-    return [row for row in candidates if _reach(row) == best[_pair(row)]]
-
-
-def _pair(row: Result) -> tuple[str | None, ...]:
-    return row.model, row.checkpoint, row.dataset, row.variant
-
-
-def _reach(row: Result) -> tuple[bool, int]:
-    return row.sample_limit is None, row.sample_limit or 0
-
-
-def _newest_checkpoints(rows: Iterable[Result]) -> dict[str, str | None]:
-    """The newest evaluated checkpoint of each model, by the checkpoint's own date, then by that of its evaluation."""
-    newest: dict[str, tuple[datetime, datetime, str | None]] = {}
-    for row in rows:
-        found = (moment(row.checkpoint_created_at), moment(row.evaluated_at), row.checkpoint)
-        if row.model not in newest or found[:2] > newest[row.model][:2]:
-            newest[row.model] = found
-    return {model: checkpoint for model, (_, _, checkpoint) in newest.items()}
-
-
 def _runs(rows: Iterable[Result]) -> list[list[Result]]:
     runs: dict[tuple[str | None, ...], list[Result]] = {}
     for row in rows:
-        runs.setdefault((*_pair(row), row.run_id), []).append(row)
+        runs.setdefault((*pair_of(row), row.run_id), []).append(row)
     return list(runs.values())
 
 

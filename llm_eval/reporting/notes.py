@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_eval.records import Result
-from llm_eval.reporting.leaderboard import ABSENT, FAILED, LIMITED, OVERRIDDEN, Column, Leaderboard, reference
+from llm_eval.reporting.leaderboard import ABSENT, FAILED, LIMITED, OVERRIDDEN, Column, Leaderboard
+from llm_eval.results import reference
 
 
 def notes(board: Leaderboard) -> list[str]:

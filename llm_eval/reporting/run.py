@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from llm_eval.errors import InputError
 from llm_eval.records import Result
 from llm_eval.reporting.figures import half_width, interval, value_with_half_width, written
-from llm_eval.reporting.leaderboard import WHOLE, Column, is_group, marks, printable, reference, whole_and_parts
+from llm_eval.reporting.leaderboard import WHOLE, Column, is_group, marks, printable, whole_and_parts
+from llm_eval.results import reference
 
 _EXTREMES = 5
 

@@ -4,51 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import textwrap
 from collections.abc import Sequence
 
 from llm_eval.records import Result
 from llm_eval.reporting.figures import half_width, value_with_half_width, written
+from llm_eval.reporting.grid import aligned, escaped, markdown
 from llm_eval.reporting.leaderboard import ABSENT, Column, Leaderboard, Line, marks
 from llm_eval.reporting.notes import notes
 
 HEAD = ("dataset", "version", "metric", "mode")
 HOW_TO_READ = "Fractions stand as 0-100. After ±: half of the 95% interval."
 _HEADER_CHARACTERS = 24
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)_|_(?!\w)")
 
 
 def as_table(board: Leaderboard, title: str) -> str:
     """Columns aligned on a terminal, also where names are Chinese; footnotes below."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in HEAD:
-        table.add_column(Text(name), vertical="bottom")
-    for column in board.columns:
-        table.add_column(Text(_folded(column)), justify="right", vertical="bottom", no_wrap=True)
-    table.add_column(Text("samples"), justify="right", vertical="bottom")
-    for line in board.lines:
-        table.add_row(*(Text(cell) for cell in (*_head(line), *_aligned_cells(board, line), _samples(board, line))))
-    text = io.StringIO()
-    if board.lines:
-        Console(file=text, width=100_000, color_system=None, legacy_windows=False).print(table)
-    rows = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    return "\n".join([title, "", *rows, *([""] if rows else []), *_said(board)])
+    head = [*HEAD, *(_folded(column) for column in board.columns), "samples"]
+    body = [[*_head(line), *_aligned_cells(board, line), _samples(board, line)] for line in board.lines]
+    table = aligned(head, body, left=len(HEAD)) if body else []
+    return "\n".join([title, "", *table, *([""] if table else []), *_said(board)])
 
 
 def as_markdown(board: Leaderboard, title: str) -> str:
     """A table as GitHub renders it; whatever Markdown would read as markup is escaped."""
     head = [*HEAD, *(column.label for column in board.columns), "samples"]
-    rule = [*("---" for _ in HEAD), *("---:" for _ in head[len(HEAD) :])]
     body = [[*_head(line), *_cells(board, line), _samples(board, line)] for line in board.lines]
-    table = [_markdown_row(head), f"| {' | '.join(rule)} |", *map(_markdown_row, body)] if body else []
-    said = [f"- {_escaped(note, first=True)}" for note in _said(board)]
-    return "\n".join([f"## {_escaped(title)}", "", *table, *([""] if table else []), *said])
+    table = markdown(head, body, left=len(HEAD)) if body else []
+    said = [f"- {escaped(note, first=True)}" for note in _said(board)]
+    return "\n".join([f"## {escaped(title)}", "", *table, *([""] if table else []), *said])
 
 
 def as_csv(board: Leaderboard) -> str:
@@ -113,13 +97,3 @@ def _samples(board: Leaderboard, line: Line) -> str:
     found = [row for (other, _), row in board.cells.items() if other == line]
     full = [row.samples for row in found if row.sample_limit is None]
     return f"{max(full or [row.samples for row in found]):,}"
-
-
-def _escaped(text: str, first: bool = False) -> str:
-    """`first`: the text begins a line, where a hyphen would begin a list."""
-    escaped = _MARKDOWN.sub(r"\\\g<0>", text)
-    return f"\\{escaped}" if first and escaped.startswith(ABSENT) else escaped
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(cell.replace(chr(10), ' ')) for cell in cells)} |"

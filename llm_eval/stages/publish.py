@@ -129,4 +129,6 @@ def sample_rows(
             input_tokens=response.input_tokens,
             output_tokens=response.output_tokens,
             finish_reason=response.finish_reason,
+            statistics=score.statistics,
+            choices=len(samples[score.sample_id].choices),
         )
