@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_eval import cli_checkpoints, ending, signals
+from llm_eval import cli_checkpoints, cli_results, ending, signals
 from llm_eval.errors import InputError, LlmEvalError
 from llm_eval.settings import Settings
 
@@ -191,32 +191,7 @@ for _stage, _help in {
     _stage_command(_stage, _help)
 
 
-@app.command()
-def report(
-    context: typer.Context,
-    suite: Annotated[
-        str | None, typer.Option(help="Only this suite's models and datasets; writes its leaderboard.")
-    ] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Only these models.")] = None,
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", "-d", help="Only these datasets.")] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, md, html or json.")] = "table",
-    groups: Annotated[bool, typer.Option("--groups/--no-groups", help="Show a dataset's groups too.")] = False,
-    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Every checkpoint, not just the newest.")] = False,
-) -> None:
-    """Show the current results: the newest run of each model, checkpoint and dataset."""
-    from llm_eval import results
-    from llm_eval.reporting import render
-
-    settings, catalog = context.obj.settings, context.obj.catalog
-    if suite is not None:
-        from llm_eval.stages.report import suite_rows
-
-        rows = suite_rows(settings, catalog.suite(suite))
-    else:
-        rows = results.current(results.summary(settings.root, models=model or (), datasets=dataset or ()))
-    if not rows:
-        raise InputError(f"no results under {settings.root} yet for what was asked. `llm-eval run` publishes some.")
-    print(render(rows, format, groups=groups, all_checkpoints=checkpoints))
+cli_results.add_to(app)
 
 
 @app.command("list")

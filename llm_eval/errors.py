@@ -13,7 +13,8 @@
         ├── StorageError      reading or writing under the root failed (retryable)
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
-        └── EmptyScores       a mean of nothing was asked for
+        ├── EmptyScores       a mean of nothing was asked for
+        └── GateFailed        a checkpoint has lost more than its suite's gate allows
 
 A message names the thing, the value, where it came from, what was allowed, and the next step.
 """
@@ -91,4 +92,8 @@ class TooManyFailures(RunFailed):
 
 
 class EmptyScores(RunFailed):
+    pass
+
+
+class GateFailed(RunFailed):
     pass

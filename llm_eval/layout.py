@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llm_eval.errors import InputError
+from llm_eval.fingerprint import slug
 from llm_eval.specs import RunSpec
 
 RUN_DEPTH = 4  # runs/{model}/{dataset}/{run_id}
@@ -83,6 +84,16 @@ def root_of(uri: str) -> str:
 
 def leaderboard(root: str, suite: str) -> str:
     return join(root, "leaderboards", suite)
+
+
+def checkpoint_report(root: str, suite: str, model: str, checkpoint: str) -> str:
+    """The folder of report.{html,md,txt,json}; a checkpoint's name may be any text."""
+    return join(root, "reports", suite, model, slug(checkpoint))
+
+
+def trend(root: str, model: str) -> str:
+    """The folder of trend.{png,svg}."""
+    return join(root, "reports", model)
 
 
 def results(root: str, table: str) -> str:

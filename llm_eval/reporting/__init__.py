@@ -3,6 +3,9 @@
 render(rows, "md")                      one of FORMATS, as text
 run_report(rows)                        what `llm-eval run` prints at its end
 leaderboard_files(rows, suite)          the files of a suite's leaderboard
+render_comparison(family, "table")      what `llm-eval compare` prints
+report_text(report)                     a checkpoint's report; report_files(report): its files
+trend_table(trends, model)              a model over its checkpoints (trend.py); its picture is drawn by curves.py
 """
 
 from __future__ import annotations
@@ -15,13 +18,27 @@ from typing import Any
 
 from llm_eval.errors import UnknownName
 from llm_eval.records import Result
+from llm_eval.reporting.checkpoint import from_json as report_from_json
+from llm_eval.reporting.checkpoint import report_files, report_text
+from llm_eval.reporting.comparison import render_comparison
 from llm_eval.reporting.leaderboard import Leaderboard, Selection
 from llm_eval.reporting.page import as_html
 from llm_eval.reporting.run import run_report
 from llm_eval.reporting.text import as_csv, as_markdown, as_table
 from llm_eval.specs import SuiteSpec
 
-__all__ = ["FORMATS", "Leaderboard", "Selection", "leaderboard_files", "render", "run_report"]
+__all__ = [
+    "FORMATS",
+    "Leaderboard",
+    "Selection",
+    "leaderboard_files",
+    "render",
+    "render_comparison",
+    "report_files",
+    "report_from_json",
+    "report_text",
+    "run_report",
+]
 
 
 def _as_json(board: Leaderboard) -> str:

@@ -29,7 +29,7 @@ from llm_eval.specs.models import (
     TransformersBackend,
 )
 from llm_eval.specs.runs import Checkpoint, Fingerprints, ResolvedSource, RunParams, RunSpec, SourceFile
-from llm_eval.specs.suites import SuiteSpec
+from llm_eval.specs.suites import Gate, SuiteSpec
 
 __all__ = [
     "Aggregation",
@@ -42,6 +42,7 @@ __all__ = [
     "Fields",
     "FilesSource",
     "Fingerprints",
+    "Gate",
     "Generation",
     "HubRevisions",
     "HuggingFaceSource",

@@ -9,6 +9,19 @@ from pydantic import Field, field_validator
 from llm_eval.specs.base import DatasetReference, Name, Spec
 
 
+class Gate(Spec):
+    """When a checkpoint is too bad: on one of the suite's datasets it has surely lost more than `max_drop`."""
+
+    max_drop: Annotated[float, Field(ge=0, lt=1)]
+    """Of fractions (accuracy, F1, BLEU) in the fraction itself: 0.01 is one point of a hundred. Of other units, such as
+    perplexity, a share of the value compared with. Where lower is better, a rise is the drop."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """One that has lost no more than `max_drop` anywhere is stopped with a chance of at most 1 - confidence."""
+    against: Annotated[str, Field(min_length=1)] = "previous"
+    """`previous`: the newest checkpoint before it. `best`: that with the highest value before it. Else a checkpoint's
+    name."""
+
+
 class SuiteSpec(Spec):
     """Which models are evaluated on which datasets, and when."""
 
@@ -22,6 +35,8 @@ class SuiteSpec(Spec):
     """A checkpoint's report waits so long for the datasets that are late, then names them."""
     models: Annotated[tuple[Name, ...], Field(min_length=1)]
     datasets: Annotated[tuple[DatasetReference, ...], Field(min_length=1)]
+    gate: Gate | None = None
+    """When a checkpoint's report fails. Absent: never."""
 
     @field_validator("models", "datasets")
     @classmethod
