@@ -13,8 +13,9 @@ from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowFailException
 
 from llm_eval.airflow.failures import in_airflow_words
+from llm_eval.airflow.params import checkpoint_of
 from llm_eval.catalog import Catalog
-from llm_eval.errors import InputError, LlmEvalError, MissingWeights
+from llm_eval.errors import LlmEvalError, MissingWeights
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
 
@@ -82,10 +83,8 @@ class StartOperator(BaseOperator):  # type: ignore[misc]
         from llm_eval import checkpoints
 
         dag_run = context["dag_run"]
-        name = dag_run.partition_key
         with in_airflow_words():
-            if name is None:
-                raise InputError("which checkpoint? Start this DAG with a partition key: the checkpoint's name")
+            name = checkpoint_of(dag_run)
             settings = Settings.from_environment(os.environ)
             model = Catalog(settings.catalogs).model(self.model)
             if path := told_path(context):
@@ -95,7 +94,8 @@ class StartOperator(BaseOperator):  # type: ignore[misc]
             checkpoints.choose(model, name, settings)
         run_id = f"checkpoint__{name}__{dag_run.run_after:%Y-%m-%dT%H:%M:%S}"
         for dag_id in self.dag_ids:
-            answer = SUPERVISOR_COMMS.send(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf={}, partition_key=name))
+            # As a parameter: a partition key is left out on the way from a task to the server (Airflow 3.3).
+            answer = SUPERVISOR_COMMS.send(TriggerDagRun(dag_id=dag_id, run_id=run_id, conf={"checkpoint": name}))
             if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
                 raise RuntimeError(f"{dag_id} could not be started: {answer.error} {answer.detail or ''}")
             logger.info("started %s", dag_id)
@@ -132,7 +132,7 @@ class AllPublished(BaseSensorOperator):  # type: ignore[misc]
         began = dag_run.run_after if dag_run.run_type == "scheduled" else dag_run.start_date
         with in_airflow_words():
             settings = Settings.from_environment(os.environ)
-            published = results.evaluated(settings.root, self.model, dag_run.partition_key)
+            published = results.evaluated(settings.root, self.model, checkpoint_of(dag_run))
         waiting = {d for d in self.datasets if d not in published or published[d] < began - _GRACE}
         dags = {dataset: ids.evaluation_dag_id(ids.Pair(self.model, dataset)) for dataset in waiting}
         active = {d for d, dag_id in dags.items() if ti.get_dr_count(dag_id=dag_id, states=_UNFINISHED) > 0}

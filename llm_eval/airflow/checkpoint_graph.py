@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, PartitionedAssetTimetable
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, PartitionedAssetTimetable, chain
 
 from llm_eval import layout
 from llm_eval.airflow.arrivals import AllPublished, DiscoverOperator, StartOperator
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.timetables import CheckpointTimetable, Tick
+from llm_eval.airflow.verdicts import CheckpointReportOperator, GateOperator
 from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
-POKE = timedelta(seconds=30)
+POKE, LONGEST_POKE = timedelta(seconds=5), timedelta(minutes=1)
 
 
 def checkpoint_schedule(root: str, model: str, suites: Sequence[SuiteSpec]) -> CheckpointTimetable:
@@ -37,13 +38,18 @@ def build_report_dag(suite: SuiteSpec, model: ModelSpec, root: str) -> DAG:
         tags={"llm-eval", "report", f"suite:{suite.name}", f"model:{model.name}"},
         default_args=RETRIES,
     ) as dag:
-        AllPublished(
+        wait = AllPublished(
             task_id="wait",
             model=model.name,
             datasets=suite.datasets,
             hours=suite.report_after_hours,
             poke_interval=POKE,
+            exponential_backoff=True,
+            max_wait=LONGEST_POKE,
         )
+        report = CheckpointReportOperator(task_id="report", suite=suite.name, model=model.name, missing=wait.output)
+        gate = [GateOperator(task_id="gate", suite=suite.name, model=model.name)] if suite.gate else []
+        chain(wait, report, *gate)
     return dag
 
 

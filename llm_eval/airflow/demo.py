@@ -1,7 +1,8 @@
 """`make demo`: a real Airflow evaluates every checkpoint of the demo model, then everything is stopped again.
 
-Through the scheduler and its workers, as in production: each DAG of the nightly suite that is about the demo model is
-triggered once per checkpoint, the leaderboard's own DAG follows, and its table is printed.
+Through the scheduler and its workers, as in production: the checkpoints are registered, each DAG of the nightly suite
+that is about the demo model is backfilled over them, the report on each checkpoint and the leaderboard follow, and the
+learning curve is shown.
 `python -m llm_eval.airflow.demo`
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 
@@ -21,13 +21,13 @@ from llm_eval.airflow.stack import Stack
 from llm_eval.airflow.up import airflow_home, unwind_on_signals
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InputError, LlmEvalError, MissingWeights, RunFailed
-from llm_eval.remote import ids
+from llm_eval.remote import backfill, ids
 from llm_eval.remote.client import FINISHED, AirflowClient, DagRun
 from llm_eval.remote.watch import Outcome, wait_for
 from llm_eval.settings import Settings
-from llm_eval.specs import SuiteSpec
+from llm_eval.specs import Checkpoint, SuiteSpec
 
-SUITE, MODEL, RUN_NAME = "nightly", "demo", "demo"
+SUITE, MODEL = "nightly", "demo"
 RUNS_SECONDS = 600.0
 LEADERBOARD_SECONDS = 60.0
 
@@ -46,9 +46,9 @@ def main() -> int:
             outcomes = evaluate(stack.client, suite, found, console)
         failed = [outcome for outcome in outcomes if outcome.reason]
         if len(failed) < len(outcomes):
-            show(settings, suite, console)
+            show(settings, suite, found[-1], console)
         published, seconds = len(outcomes) - len(failed), time.monotonic() - began
-        console.print(f"\n{published} of {len(outcomes)} runs published, {seconds:.0f} s in all")
+        console.print(f"\n{published} of {len(outcomes)} runs done, {seconds:.0f} s in all")
         for outcome in failed:
             console.print(f"failed: {outcome.label}: {outcome.reason}", markup=False)
         return 1 if failed else 0
@@ -60,32 +60,34 @@ def main() -> int:
         return error.exit_code
 
 
-def trained(catalog: Catalog, settings: Settings) -> list[str]:
-    """Names of the demo model's checkpoints, oldest first."""
+def trained(catalog: Catalog, settings: Settings) -> list[Checkpoint]:
+    """The demo model's checkpoints, oldest first, all of them registered."""
+    model = catalog.model(MODEL)
     try:
-        found = checkpoints.available(catalog.model(MODEL), settings)
+        checkpoints.discover(model, settings)
+        found = checkpoints.available(model, settings)
     except MissingWeights as error:
         raise InputError(f"the demo model is not there yet; `make demo` trains it first. {error}") from error
     if not found:
         raise InputError(f"the demo model has no checkpoint yet; `make demo` trains them first, in {settings.models}")
-    return [checkpoint.name for checkpoint in found]
+    return found
 
 
-def evaluate(client: AirflowClient, suite: SuiteSpec, names: list[str], console: Console) -> list[Outcome]:
-    """One run per dataset of the suite and checkpoint, all at once; then the leaderboard's run that follows them."""
-    dags = {dataset: ids.evaluation_dag_id(ids.Pair(MODEL, dataset)) for dataset in suite.datasets}
+def evaluate(client: AirflowClient, suite: SuiteSpec, found: list[Checkpoint], console: Console) -> list[Outcome]:
+    """A backfill over the checkpoints for each dataset and for the report; then the leaderboard that follows them."""
+    dag_ids = [ids.evaluation_dag_id(ids.Pair(MODEL, dataset)) for dataset in suite.datasets]
+    dag_ids.append(ids.report_dag_id(suite.name, MODEL))
     leaderboard = ids.leaderboard_dag_id(suite.name)
-    was_paused = {dag_id: client.set_paused(dag_id, False) for dag_id in (*dags.values(), leaderboard)}
+    was_paused = {dag_id: client.is_paused(dag_id) for dag_id in (*dag_ids, leaderboard)}
     try:
-        stop_runs(client, dags.values())
-        runs = {
-            f"{dataset} · {name}": client.trigger(dag_id, {"checkpoint": name}, RUN_NAME)
-            for name in names
-            for dataset, dag_id in dags.items()
-        }
-        console.print(f"Airflow: triggered {len(runs)} runs: {len(names)} checkpoints × {len(dags)} datasets")
+        client.set_paused(leaderboard, False)
+        backfill.stop(client, dag_ids)
+        begin, end = (datetime.fromisoformat(found[i].created_at) for i in (0, -1))
+        wanted = backfill.Range(begin, end, {}, reprocess="completed", max_active_runs=len(found))
+        runs = backfill.start(client, dag_ids, wanted)
+        console.print(f"Airflow: backfill of {len(found)} checkpoints, {len(runs)} runs of {len(dag_ids)} DAGs")
         outcomes = wait_for(client, runs, console, RUNS_SECONDS)
-        published = [outcome.run for outcome in outcomes if outcome.reason is None]
+        published = [o.run for o in outcomes if o.reason is None and ids.pair_of_dag(o.run.dag_id)]
         if published:
             wait_for_leaderboard(client, leaderboard, published)
         return outcomes
@@ -97,13 +99,6 @@ def evaluate(client: AirflowClient, suite: SuiteSpec, names: list[str], console:
         with suppress(RunFailed):
             for dag_id in (dag_id for dag_id, paused in was_paused.items() if paused):
                 client.set_paused(dag_id, True)  # or the nightly schedule would start with the next `make up`
-
-
-def stop_runs(client: AirflowClient, dag_ids: Collection[str]) -> None:
-    """End the demo's unfinished runs: after an interruption, the next start of Airflow would go on with them first."""
-    for run in client.runs(dag_ids):
-        if run.run_id.startswith(f"{RUN_NAME}__") and run.state not in FINISHED:
-            client.stop(run)
 
 
 def wait_for_leaderboard(client: AirflowClient, dag_id: str, published: list[DagRun]) -> None:
@@ -123,16 +118,23 @@ def wait_for_leaderboard(client: AirflowClient, dag_id: str, published: list[Dag
     raise RunFailed(f"{dag_id} did not follow the published results within {LEADERBOARD_SECONDS:g} s")
 
 
-def show(settings: Settings, suite: SuiteSpec, console: Console) -> None:
-    from llm_eval.reporting import render
-    from llm_eval.stages.report import suite_rows
+def show(settings: Settings, suite: SuiteSpec, newest: Checkpoint, console: Console) -> None:
+    from llm_eval.comparison import trends
+    from llm_eval.reporting.trend import trend_table
+    from llm_eval.stages.trend import draw_curves
 
-    console.print()
-    console.print(render(suite_rows(settings, suite), "table", all_checkpoints=True), markup=False, soft_wrap=True)
-    folder = layout.leaderboard(settings.root, suite.name)
-    console.print(f"\nresults      {layout.results(settings.root, 'summary')} (Parquet)", soft_wrap=True)
-    console.print(f"leaderboard  {layout.join(folder, 'leaderboard.html')}", soft_wrap=True)
-    console.print("Airflow UI   make up")
+    found = trends(settings.root, MODEL, suite.datasets)
+    report = layout.checkpoint_report(settings.root, suite.name, MODEL, newest.name)
+    places = {
+        "learning curve": draw_curves(settings, MODEL, found)[0],
+        "report": layout.join(report, "report.html"),
+        "leaderboard": layout.join(layout.leaderboard(settings.root, suite.name), "leaderboard.html"),
+        "results": f"{layout.results(settings.root, 'summary')} (Parquet)",
+        "Airflow UI": "make up",
+    }
+    console.print(f"\n{trend_table(found, MODEL)}\n", markup=False, soft_wrap=True)
+    for what, where in places.items():
+        console.print(f"{what:<14}  {where}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

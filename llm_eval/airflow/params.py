@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from llm_eval.catalog import parse
-from llm_eval.errors import InvalidSpec
+from llm_eval.errors import InputError, InvalidSpec
 from llm_eval.specs import RunParams
 
 
@@ -49,3 +49,11 @@ def of_partition(params: RunParams, partition_key: str | None) -> RunParams:
             f"{params.checkpoint!r}; leave one of them out"
         )
     return params.model_copy(update={"checkpoint": partition_key})
+
+
+def checkpoint_of(dag_run: Any) -> str:
+    """The checkpoint that a run is about: its partition, or its parameter. Raises InputError if it names none."""
+    name = dag_run.partition_key or (dag_run.conf or {}).get("checkpoint")
+    if not isinstance(name, str):
+        raise InputError("which checkpoint? Start this DAG with its name as the partition key, or as `checkpoint`")
+    return name

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from llm_eval.errors import InputError
-from llm_eval.remote.client import AirflowClient, DagRun, RequestRefused
+from llm_eval.remote.client import FINISHED, AirflowClient, DagRun, RequestRefused
 
 _NOTHING, _RUNNING = 422, 409
 
@@ -71,6 +71,17 @@ def start(client: AirflowClient, dag_ids: Sequence[str], wanted: Range) -> dict[
                 ) from error
             raise
     return {f"{run.dag_id} · {run.partition_key}": run for run in _runs(client, dag_ids) if run.run_id not in before}
+
+
+def stop(client: AirflowClient, dag_ids: Sequence[str]) -> None:
+    """Cancel the backfills of these DAGs that are at work, and end their runs."""
+    for dag_id in dag_ids:
+        for one in client.call("GET", "/api/v2/backfills", dag_id=dag_id, limit=1000)["backfills"]:
+            if one["completed_at"] is None:
+                client.call("PUT", f"/api/v2/backfills/{one['id']}/cancel")
+    for run in _runs(client, dag_ids):
+        if run.state not in FINISHED:
+            client.stop(run)
 
 
 def _runs(client: AirflowClient, dag_ids: Sequence[str]) -> list[DagRun]:

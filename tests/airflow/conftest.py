@@ -50,6 +50,7 @@ class Place:
     root: Path
     canned = CANNED
     suite = SUITE
+    tiny = TINY
 
     @property
     def settings(self) -> Settings:
