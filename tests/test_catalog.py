@@ -204,3 +204,37 @@ def test_a_suite_names_a_model_once(house):
 
     with pytest.raises(InvalidSpec, match="named twice: canned"):
         house.catalog.suite("nightly")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"notify": [{"kind": "email", "connection": "mail"}]}, "notify.0: an email channel needs `to`"),
+        ({"notify": [{"kind": "slack", "connection": "chat", "to": ["a@b.c"]}]}, "notify.0: `to` is for email"),
+        (
+            {"notify": [{"kind": "email", "connection": "m", "to": ["a@b.c, d@e.f"]}]},
+            "notify.0.to.0: String should match",
+        ),
+        ({"notify": [{"kind": "slack", "connection": "https://hooks/T0"}]}, "notify.0.connection: String should match"),
+        ({"notify": [{"kind": "slack", "connection": "c", "events": []}]}, "notify.0.events: "),
+        ({"notify": [{"kind": "slack", "connection": "c", "events": ["success"]}]}, "notify.0.events.0: "),
+        ({"late_after_hours": 6}, r"\(whole file\): late_after_hours without a channel"),
+        (
+            {"late_after_hours": 0, "notify": [{"kind": "slack", "connection": "c"}]},
+            "late_after_hours: Input should be greater than 0",
+        ),
+    ],
+)
+def test_a_mistake_in_who_is_told_is_named(house, changes, fault):
+    house.suite(**changes)
+
+    with pytest.raises(InvalidSpec, match=fault):
+        house.catalog.suite("nightly")
+
+
+def test_a_channel_is_told_of_everything_unless_it_says_otherwise(house):
+    house.suite(notify=[{"kind": "slack", "connection": "chat"}])
+
+    (channel,) = house.catalog.suite("nightly").notify
+
+    assert channel.events == ("failure", "late", "gate", "leaderboard")

@@ -11,6 +11,7 @@ import yaml
 from llm_eval.catalog import Catalog
 from llm_eval.records import Sample
 from llm_eval.settings import HOME, Settings
+from llm_eval.specs import SuiteSpec
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish
 from tests.conftest import CHECKOUT
@@ -70,3 +71,11 @@ def test_every_file_that_the_readme_names_is_there():
 
     assert linked
     assert [path for path in linked if not (CHECKOUT / path).exists()] == []
+
+
+def test_the_suite_that_tells_others_is_valid():
+    (block,) = blocks("docs/notifications.md", "yaml")
+
+    suite = SuiteSpec.model_validate(yaml.safe_load(block))
+
+    assert [channel.kind for channel in suite.notify] == ["slack", "feishu", "email"]

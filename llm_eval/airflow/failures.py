@@ -9,11 +9,15 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.log import redact
 
 from llm_eval.airflow.priorities import PRIORITY
 from llm_eval.errors import InputError, LlmEvalError
 
 logger = logging.getLogger(__name__)
+
+REASON_KEY = "reason"  # the XCom that a failed task leaves, for the message about its run
+KILLED = "ended from outside: stopped by hand, or its worker was lost"
 
 
 @contextmanager
@@ -34,9 +38,24 @@ def tell_reason(context: Mapping[str, Any]) -> None:
     """Ends the task's log with the reason, where a reader looks first: Airflow logs a traceback before it."""
     error = context.get("exception")
     if error is None:
-        logger.error("ended from outside: stopped by hand, or its worker was lost")
+        logger.error(KILLED)
     else:
         logger.error("%s", str(error) or type(error).__name__)
+
+
+def leave_reason(context: Mapping[str, Any]) -> None:
+    """`tell_reason` of a task that has failed for good, and the same for whoever is told that the run failed.
+
+    Only errors raised on purpose are quoted: others may hold what a model wrote.
+    """
+    error = context.get("exception")
+    if error is not None:
+        reason = str(error) if isinstance(error, AirflowException) else f"{type(error).__name__}; its log says more"
+        try:
+            context["ti"].xcom_push(key=REASON_KEY, value=redact(reason))
+        except Exception as lost:  # noqa: BLE001 - the log has the reason all the same
+            logger.warning("the reason could not be left for a message: %s", lost)
+    tell_reason(context)
 
 
 RETRIES: dict[str, Any] = {
@@ -45,7 +64,7 @@ RETRIES: dict[str, Any] = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
-    "on_failure_callback": tell_reason,
+    "on_failure_callback": leave_reason,
     "on_retry_callback": tell_reason,
 }
 """Arguments of every task."""

@@ -13,6 +13,7 @@ from airflow.sdk import DAG, AssetAlias, MultipleCronTriggerTimetable, chain
 
 from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
 from llm_eval.airflow.failures import RETRIES
+from llm_eval.airflow.notify import failure_notice, late_alerts
 from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
 from llm_eval.remote import ids
@@ -43,6 +44,7 @@ class Evaluation:
 def build_evaluation_dag(evaluation: Evaluation) -> DAG:
     """`eval__{model}__{dataset}`: one run evaluates one checkpoint of the model on the dataset."""
     pair, suites = evaluation.pair, evaluation.suites
+    facts = (("model", pair.model), ("dataset", pair.dataset))
     with DAG(
         ids.evaluation_dag_id(pair),
         description=f"{pair.model} on {pair.dataset}",
@@ -53,6 +55,8 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         tags={"llm-eval", f"model:{pair.model}", f"dataset:{pair.dataset}", *(f"suite:{s.name}" for s in suites)},
         default_args=RETRIES,
         doc_md=evaluation.model.description or None,
+        on_failure_callback=failure_notice(suites, f"{pair.model} on {pair.dataset} failed", facts),
+        deadline=late_alerts(suites, f"{pair.model} on {pair.dataset} is late", facts),
     ) as dag:
         plan = PlanOperator(task_id="plan", pair=pair, suite=suites[0].name if suites else None)
         run_uri = plan.output[RUN_URI_KEY]
@@ -99,6 +103,7 @@ def schedule_of(evaluation: Evaluation) -> Any:
 
 def build_leaderboard_dag(suite: SuiteSpec) -> DAG:
     """`leaderboard__{suite}`: rebuilt whenever results are published; several at once make one rebuild."""
+    facts = (("suite", suite.name),)
     with DAG(
         ids.leaderboard_dag_id(suite.name),
         description=suite.description or f"Leaderboard of {suite.name}",
@@ -108,6 +113,7 @@ def build_leaderboard_dag(suite: SuiteSpec) -> DAG:
         dagrun_timeout=timedelta(hours=1),
         tags={"llm-eval", f"suite:{suite.name}", "leaderboard"},
         default_args=RETRIES,
+        on_failure_callback=failure_notice([suite], f"the leaderboard of {suite.name} failed", facts),
     ) as dag:
         ReportOperator(task_id="report", suite=suite.name)
     return dag

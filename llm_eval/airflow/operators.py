@@ -137,4 +137,8 @@ class ReportOperator(BaseOperator):  # type: ignore[misc]
             new = {ids.pair_of_asset(asset.name) for asset in context.get("triggering_asset_events") or {}}
             if new and not any(p and p.model in suite.models and p.dataset in suite.datasets for p in new):
                 raise AirflowSkipException(f"nothing new for suite {suite.name!r}")
-            report(settings, suite)
+            news = report(settings, suite)
+        if news and suite.notify:
+            from llm_eval.airflow.notify import notify_leaderboard, run_link
+
+            notify_leaderboard(suite, news, run_link(context["dag_run"].dag_id, context["dag_run"].run_id))

@@ -100,7 +100,7 @@ class Stack:
         triggerer: bool = False,
         tell: Callable[[str], None] = logger.info,
     ) -> None:
-        """`port`: None for any free one. `triggerer`: only deferred tasks need one. `tell`: hears of the progress."""
+        """`port`: None for any free one. `triggerer`: tells of late runs. `tell`: hears of the progress."""
         self._wanted_home, self._wanted_port, self._tell = home.resolve(), port, tell
         self._names = [name for name in COMPONENTS if triggerer or name != "triggerer"]
         self._components: list[Component] = []

@@ -28,16 +28,19 @@ from llm_eval.specs.models import (
     ScriptedBackend,
     TransformersBackend,
 )
+from llm_eval.specs.notifications import Channel, Event
 from llm_eval.specs.runs import Checkpoint, Fingerprints, ResolvedSource, RunParams, RunSpec, SourceFile
 from llm_eval.specs.suites import Gate, SuiteSpec
 
 __all__ = [
     "Aggregation",
     "Backend",
+    "Channel",
     "Checkpoint",
     "CheckpointFolders",
     "DatasetReference",
     "DatasetSpec",
+    "Event",
     "FewShot",
     "Fields",
     "FilesSource",

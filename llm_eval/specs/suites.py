@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from llm_eval.specs.base import DatasetReference, Name, Spec
+from llm_eval.specs.notifications import Channel
 
 
 class Gate(Spec):
@@ -37,6 +38,10 @@ class SuiteSpec(Spec):
     datasets: Annotated[tuple[DatasetReference, ...], Field(min_length=1)]
     gate: Gate | None = None
     """When a checkpoint's report fails. Absent: never."""
+    notify: tuple[Channel, ...] = ()
+    """Who is told when a run fails or is late, a gate does not let a checkpoint pass, or the leaderboard changes."""
+    late_after_hours: Annotated[float, Field(gt=0, le=8760)] | None = None
+    """A run that is not done so many hours after it was queued is late. Absent: no run is."""
 
     @field_validator("models", "datasets")
     @classmethod
@@ -51,3 +56,9 @@ class SuiteSpec(Spec):
         if value is not None and not value.startswith("@") and len(value.split()) != 5:
             raise ValueError("schedule is a cron expression of five fields (or @daily, @weekly, …)")
         return value
+
+    @model_validator(mode="after")
+    def _somebody_hears_of_late_runs(self) -> Self:
+        if self.late_after_hours is not None and not any("late" in channel.events for channel in self.notify):
+            raise ValueError("late_after_hours without a channel under `notify` that is told of late runs")
+        return self
