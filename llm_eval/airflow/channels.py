@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,8 @@ from llm_eval.airflow.messages import (
 from llm_eval.specs import Channel
 
 logger = logging.getLogger(__name__)
+
+Post = Callable[[], None]  # sends one message over one channel
 
 SEND_SECONDS = 10.0  # for all channels together: they are asked side by side
 ANSWER_SECONDS = 8  # for one answer of a server; a server may drip, so this alone bounds nothing
@@ -69,8 +73,14 @@ def send(channels: Sequence[Channel], message: Message) -> dict[Channel, str | N
         if _silent.get(channel, 0.0) > time.monotonic():
             reasons[channel] = "left out: it hung before"
             continue
-        threads[channel] = threading.Thread(target=_attempt, args=(channel, message, reasons), daemon=True)
-        threads[channel].start()
+        # Here and not in the thread: imports and Airflow's own answers take as long as they take, on a busy machine.
+        with noted(channel, [], reasons) as secrets:
+            connection = BaseHook.get_connection(channel.connection)
+            secrets += secrets_of(connection)
+            post = SENDERS[channel.kind](channel, connection, message)
+            threads[channel] = threading.Thread(target=_attempt, args=(post, channel, secrets, reasons), daemon=True)
+    for thread in threads.values():
+        thread.start()
     limit = time.monotonic() + SEND_SECONDS
     for channel, thread in threads.items():
         thread.join(max(0.0, limit - time.monotonic()))
@@ -79,16 +89,19 @@ def send(channels: Sequence[Channel], message: Message) -> dict[Channel, str | N
     return {channel: reasons.get(channel, f"no answer within {SEND_SECONDS:g} s") for channel in channels}
 
 
-def _attempt(channel: Channel, message: Message, reasons: dict[Channel, str | None]) -> None:
-    secrets: list[str] = []
+def _attempt(post: Post, channel: Channel, secrets: list[str], reasons: dict[Channel, str | None]) -> None:
+    with noted(channel, secrets, reasons):
+        post()
+        reasons[channel] = None
+
+
+@contextmanager
+def noted(channel: Channel, secrets: list[str], reasons: dict[Channel, str | None]) -> Iterator[list[str]]:
+    """Whatever fails inside becomes the channel's reason, without these secrets."""
     try:
-        connection = BaseHook.get_connection(channel.connection)
-        secrets += secrets_of(connection)
-        SENDERS[channel.kind](channel, connection, message)
+        yield secrets
     except Exception as error:  # noqa: BLE001 - whatever a server or a provider thinks of
         reasons[channel] = one_line(hide(str(error) or type(error).__name__, secrets))
-    else:
-        reasons[channel] = None
 
 
 def secrets_of(connection: Any) -> list[str]:
@@ -99,16 +112,17 @@ def secrets_of(connection: Any) -> list[str]:
     return [password, password.strip("/"), path, *secrets_in(extra)]
 
 
-def _slack(channel: Channel, connection: Any, message: Message) -> None:
+def _slack(channel: Channel, connection: Any, message: Message) -> Post:
     from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 
     notifier = SlackWebhookNotifier(
         slack_webhook_conn_id=channel.connection, text=slack_text(message), timeout=ANSWER_SECONDS, unfurl_links=False
     )
-    notifier.notify({})  # not by calling it: that would render the text as a template
+    notifier.hook.get_conn()  # looks up the connection, once
+    return partial(notifier.notify, {})  # not by calling it: that would render the text as a template
 
 
-def _email(channel: Channel, connection: Any, message: Message) -> None:
+def _email(channel: Channel, connection: Any, message: Message) -> Post:
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
     notifier = SmtpNotifier(
@@ -117,10 +131,10 @@ def _email(channel: Channel, connection: Any, message: Message) -> None:
         html_content=email_html(message),
         smtp_conn_id=channel.connection,
     )
-    notifier.notify({})
+    return partial(notifier.notify, {})
 
 
-def _feishu(channel: Channel, connection: Any, message: Message) -> None:
+def _feishu(channel: Channel, connection: Any, message: Message) -> Post:
     """Feishu and Lark have no provider of their own. The hook makes the session that the connection describes; it does
     not send, as it writes the address, which is the secret, into the log when a server cannot be reached."""
     from airflow.providers.http.hooks.http import HttpHook
@@ -133,10 +147,13 @@ def _feishu(channel: Channel, connection: Any, message: Message) -> None:
     session.auth = None
     token = connection.password
     base = hook.base_url if connection.host else FEISHU_HOSTS[channel.kind]
+    address = token if "://" in token else f"{base.rstrip('/')}/{token.strip('/')}"
     body = feishu_body(message, LANGUAGES[channel.kind], secret, int(time.time()))
-    answer = session.post(
-        token if "://" in token else f"{base.rstrip('/')}/{token.strip('/')}", json=body, timeout=ANSWER_SECONDS
-    )
+    return partial(_post_to_bot, session, address, body)
+
+
+def _post_to_bot(session: Any, address: str, body: Mapping[str, Any]) -> None:
+    answer = session.post(address, json=body, timeout=ANSWER_SECONDS)
     if answer.status_code != 200:
         raise NotSent(f"HTTP status {answer.status_code}: {answer.text[:200]}")
     told = answer.json()
@@ -144,7 +161,7 @@ def _feishu(channel: Channel, connection: Any, message: Message) -> None:
         raise NotSent(f"refused with code {told.get('code')}: {told.get('msg')}")
 
 
-SENDERS: Mapping[str, Callable[[Channel, Any, Message], None]] = {
+SENDERS: Mapping[str, Callable[[Channel, Any, Message], Post]] = {
     "slack": _slack,
     "feishu": _feishu,
     "lark": _feishu,
