@@ -22,7 +22,7 @@ def suite(name="nightly", **values):
 
 
 def dag_of(*suites):
-    return build_evaluation_dag(Evaluation(MODEL, "d", suites))
+    return build_evaluation_dag(Evaluation(MODEL, "d", suites, "root"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from llm_eval.airflow.processes import members
 from llm_eval.airflow.stack import Stack
-from llm_eval.airflow.watch import wait_for
+from llm_eval.remote.watch import wait_for
 from tests.airflow.receivers import webhooks
 
 CONSOLE = Console(force_terminal=False)
