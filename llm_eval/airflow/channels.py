@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Post = Callable[[], None]  # sends one message over one channel
 
 SEND_SECONDS = 10.0  # for all channels together: they are asked side by side
-ANSWER_SECONDS = 8  # for one answer of a server; a server may drip, so this alone bounds nothing
+ANSWER_SECONDS = 15  # when a thread that was left behind gives up; longer, so that one clock decides who hung
 FEISHU_HOSTS = {
     "feishu": "https://open.feishu.cn/open-apis/bot/v2/hook",
     "lark": "https://open.larksuite.com/open-apis/bot/v2/hook",
