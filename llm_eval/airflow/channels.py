@@ -116,7 +116,11 @@ def _slack(channel: Channel, connection: Any, message: Message) -> Post:
     from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
 
     notifier = SlackWebhookNotifier(
-        slack_webhook_conn_id=channel.connection, text=slack_text(message), timeout=ANSWER_SECONDS, unfurl_links=False
+        slack_webhook_conn_id=channel.connection,
+        text=slack_text(message),
+        timeout=ANSWER_SECONDS,
+        unfurl_links=False,
+        retry_handlers=[],  # the default one writes the address, which is the secret, into the log
     )
     notifier.hook.get_conn()  # looks up the connection, once
     return partial(notifier.notify, {})  # not by calling it: that would render the text as a template
