@@ -22,6 +22,7 @@ HEAVY = (
     "openai",
     "pandas",
     "scipy",
+    "matplotlib",
     "airflow",
 )
 
