@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from llm_eval.airflow.failures import in_airflow_words
+from llm_eval.airflow.notify import notify_gate, run_link
 from llm_eval.airflow.params import checkpoint_of
 from llm_eval.catalog import Catalog
 from llm_eval.settings import Settings
@@ -55,4 +56,6 @@ class GateOperator(BaseOperator):  # type: ignore[misc]
             suite = Catalog(settings.catalogs).suite(self.suite)
             report = read_checkpoint_report(settings, suite.name, self.model, checkpoint_of(context["dag_run"]))
         if suite.gate is not None and (reasons := gate(report, suite.gate)):
+            run = context["dag_run"]
+            notify_gate(suite, self.model, checkpoint_of(run), reasons, run_link(run.dag_id, run.run_id))
             raise AirflowFailException("; ".join(reasons))  # trying again would measure the same
