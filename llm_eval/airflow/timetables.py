@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pendulum
 from airflow.exceptions import InvalidPartitionKeyError
+from airflow.sdk.timezone import coerce_datetime, utcnow
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
 from airflow.timetables.trigger import CronTriggerTimetable
 from airflow.utils.types import DagRunType
@@ -43,7 +43,7 @@ class Tick(NamedTuple):
 class Known(NamedTuple):
     """The registry as it was read last: (created at, name), oldest first; `problem`: why it could not be."""
 
-    checkpoints: list[tuple[pendulum.DateTime, str]]
+    checkpoints: list[tuple[datetime, str]]
     problem: str | None
     until: float
 
@@ -74,8 +74,8 @@ def read_registry(address: str, model: str) -> Known:
     return known
 
 
-def _moment(text: str) -> pendulum.DateTime:
-    return pendulum.instance(datetime.fromisoformat(text))
+def _moment(text: str) -> Any:
+    return coerce_datetime(datetime.fromisoformat(text))
 
 
 class CheckpointTimetable(Timetable):  # type: ignore[misc]
@@ -117,9 +117,9 @@ class CheckpointTimetable(Timetable):  # type: ignore[misc]
     def _ticking(self) -> Iterable[tuple[Tick, CronTriggerTimetable]]:
         return zip(self.ticks, self._crons, strict=True)
 
-    def _newest(self) -> tuple[pendulum.DateTime, str] | None:
+    def _newest(self) -> tuple[datetime, str] | None:
         """Of those created by now: a date in the future is somebody's plan."""
-        now = pendulum.now("UTC")
+        now = utcnow()
         return max((c for c in read_registry(self.registry, self.model).checkpoints if c[0] <= now), default=None)
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterable[DagRunInfo]:
@@ -177,14 +177,14 @@ class CheckpointTimetable(Timetable):  # type: ignore[misc]
             f"Register it with: llm-eval checkpoint register {self.model} PATH"
         )
 
-    def infer_manual_data_interval(self, *, run_after: pendulum.DateTime) -> DataInterval:
+    def infer_manual_data_interval(self, *, run_after: datetime) -> DataInterval:
         return DataInterval.exact(run_after)
 
     def generate_run_id(
         self,
         *,
         run_type: Any,
-        run_after: pendulum.DateTime,
+        run_after: datetime,
         data_interval: DataInterval | None,
         partition_key: str | None = None,
         **extra: Any,
