@@ -49,7 +49,6 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         schedule=schedule_of(evaluation),
         catchup=False,
         max_active_runs=MAX_ACTIVE_RUNS,
-        params=dag_params(),
         tags={"llm-eval", f"model:{pair.model}", f"dataset:{pair.dataset}", *(f"suite:{s.name}" for s in suites)},
         default_args=RETRIES,
         doc_md=evaluation.model.description or None,
@@ -63,6 +62,8 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
         publish = StageOperator(task_id="publish", stage="publish", run_uri=run_uri, outlets=[RESULTS])
         chain(plan, fetch, before, infer, score, publish)
+    # Only now: tasks made after it would each carry a copy, and reading a DAG would take Airflow five times as long.
+    dag.params = dag_params()
     return dag
 
 
