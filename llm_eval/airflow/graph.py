@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, AssetAlias, MultipleCronTriggerTimetable, chain
+from airflow.sdk import DAG, AssetAlias, chain
 
 from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
+from llm_eval.airflow.timetables import cron_timetable
 from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
@@ -95,7 +96,7 @@ def schedule_of(evaluation: Evaluation) -> Any:
     if evaluation.model.checkpoints is not None:
         return checkpoint_schedule(evaluation.root, evaluation.model.name, suites)
     crons = list(dict.fromkeys(s.schedule for s in suites if s.schedule))
-    return MultipleCronTriggerTimetable(*crons, timezone="UTC") if crons else None
+    return cron_timetable(tuple(crons)) if crons else None
 
 
 def build_leaderboard_dag(suite: SuiteSpec) -> DAG:

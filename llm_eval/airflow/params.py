@@ -31,7 +31,9 @@ def _form() -> dict[str, Any]:
 
 def _param(schema: Mapping[str, Any]) -> Param:
     """The form draws a field from a single `type`, so `int | None` becomes type ["integer", "null"]."""
-    keywords = {"$schema": DRAFT} | {k: v for k, v in schema.items() if k not in {"default", "anyOf", "description", "additionalProperties"}}
+    keywords = {"$schema": DRAFT} | {
+        k: v for k, v in schema.items() if k not in {"default", "anyOf", "description", "additionalProperties"}
+    }
     if "anyOf" in schema:
         keywords["type"] = [choice["type"] for choice in schema["anyOf"]]
         for choice in schema["anyOf"]:
