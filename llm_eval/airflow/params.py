@@ -12,7 +12,6 @@ from llm_eval.catalog import parse
 from llm_eval.errors import InvalidSpec
 from llm_eval.specs import RunParams
 
-
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """Airflow checks each field's schema itself some twenty times while it reads a DAG; without a draft it takes the newest
 one, whose rules take five times as long to apply."""

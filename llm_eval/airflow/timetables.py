@@ -81,8 +81,8 @@ def _moment(text: str) -> pendulum.DateTime:
 
 @cache
 def _cron(expression: str) -> CronTriggerTimetable:
-    """Made once: Airflow takes each DAG's timetable from its serialised form some fifteen times in every cycle, and each
-    would put the expression into words again, half of all that a DAG costs."""
+    """Made once: in every cycle Airflow takes each DAG's timetable from its serialised form some fifteen times, each of
+    which would put the expression into words again: half of all that a DAG costs."""
     return CronTriggerTimetable(expression, timezone="UTC")
 
 

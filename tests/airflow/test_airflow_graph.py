@@ -107,7 +107,7 @@ def test_it_runs_whenever_any_of_its_suites_asks_but_once_for_the_same_time():
         evaluation(suite("a", "0 2 * * *"), suite("b"), suite("c", "0 2 * * *"), suite("d", "@weekly"))
     )
 
-    assert [timetable.expression for timetable in schedule.timetables] == ["0 2 * * *", "0 0 * * 0"]
+    assert schedule.serialize()["expressions"] == ["0 2 * * *", "0 0 * * 0"]
 
 
 def test_without_a_schedule_it_runs_only_by_hand():
