@@ -15,12 +15,13 @@ import logging
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from airflow.sdk import DAG
 from croniter import croniter  # type: ignore[import-untyped]
 
+from llm_eval.airflow import departed
 from llm_eval.airflow.checkpoint_graph import build_checkpoint_dag, build_discovery_dag, build_report_dag
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
 from llm_eval.catalog import Catalog
@@ -45,13 +46,27 @@ def evaluation_dags(
     files stay far below it with thousands of DAGs each, and an empty one costs next to nothing."""
     settings = settings or Settings.from_environment(os.environ)
     catalog, slice_ = Catalog(settings.catalogs), Shard.parse(part)
+    asked = pairs(catalog)
     dags = {}
-    for pair, suites in pairs(catalog).items():
+    for pair in (*asked, *_left(settings, asked, only)):
         dag_id = ids.evaluation_dag_id(pair)
         if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index:
-            model = _model(catalog, pair.model)
-            dags[dag_id] = build_evaluation_dag(Evaluation(model, pair.dataset, suites, settings.root))
+            model = _model(catalog, pair.model) if pair in asked else _model_left(settings, catalog, pair)
+            dags[dag_id] = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root))
     return dags
+
+
+def _left(settings: Settings, asked: Collection[ids.Pair], only: str | None) -> list[ids.Pair]:
+    """Pairs that no suite asks for any more, but whose runs are at work: those of a worker's task surely are."""
+    if only is None:
+        return departed.at_work(settings, asked)
+    pair = ids.pair_of_dag(only)
+    return [] if pair is None or pair in asked else [pair]
+
+
+def _model_left(settings: Settings, catalog: Catalog, pair: ids.Pair) -> ModelSpec:
+    """The model as it was planned; if no run was, the catalog's, or one that is enough for `plan` to refuse."""
+    return departed.planned_model(settings, pair) or _model(catalog, pair.model)
 
 
 def leaderboard_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:

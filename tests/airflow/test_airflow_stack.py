@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from llm_eval import results
+from llm_eval.airflow.home import lock_home, password_of
 from llm_eval.airflow.processes import end_sessions, members
-from llm_eval.airflow.stack import Stack, free_port, lock_home, password_of
+from llm_eval.airflow.stack import Stack, free_port
 from llm_eval.remote.client import AirflowClient
 from llm_eval.remote.watch import wait_for
 from llm_eval.settings import HOME
