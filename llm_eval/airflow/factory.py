@@ -51,7 +51,7 @@ def evaluation_dags(
     for pair in (*asked, *_left(settings, asked, only)):
         dag_id = ids.evaluation_dag_id(pair)
         if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index:
-            model = _model(catalog, pair.model) if pair in asked else _model_left(settings, catalog, pair)
+            model = _shape_of(settings, catalog, pair, pair in asked)
             dags[dag_id] = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root))
     return dags
 
@@ -64,8 +64,10 @@ def _left(settings: Settings, asked: Collection[ids.Pair], only: str | None) -> 
     return [] if pair is None or pair in asked else [pair]
 
 
-def _model_left(settings: Settings, catalog: Catalog, pair: ids.Pair) -> ModelSpec:
-    """The model as it was planned; if no run was, the catalog's, or one that is enough for `plan` to refuse."""
+def _shape_of(settings: Settings, catalog: Catalog, pair: ids.Pair, is_asked: bool) -> ModelSpec:
+    """The catalog's model; as it was planned, where the catalog has it no longer or nobody asks for the pair."""
+    if is_asked and pair.model in catalog.names("models"):
+        return _model(catalog, pair.model)
     return departed.planned_model(settings, pair) or _model(catalog, pair.model)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import DAG, AssetAlias, chain
 
 from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
+from llm_eval.airflow.deployment import GPU_QUEUE
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
@@ -84,7 +85,8 @@ def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
         needs = model.resources.model_dump(mode="json")
         return StagePodOperator.partial(needs=needs, **common).expand(shard=shards)
     own_process = model.backend.kind not in LIGHT_BACKENDS
-    return StageOperator.partial(own_process=own_process, **common).expand(shard=shards)
+    queue = {"queue": GPU_QUEUE} if needs_gpu else {}  # of Celery's workers; other executors have none
+    return StageOperator.partial(own_process=own_process, **queue, **common).expand(shard=shards)
 
 
 def schedule_of(evaluation: Evaluation) -> Any:

@@ -23,8 +23,8 @@ from llm_eval.remote.client import FINISHED, AirflowClient, DagRun
 
 QUESTIONS = 40
 SECONDS_PER_REPLY = 0.25  # forty of them are two parts
-WAIT_SECONDS = 180.0
-OF_THE_RUN = ("run_id", "model", "evaluated_at", "infer_seconds", "peak_memory_gib", "decode_tokens_per_second")
+WAIT_SECONDS = 300.0
+OF_THE_RUN = {"run_id", "model", "logical_date", "evaluated_at", "infer_seconds", "peak_memory_gib"}
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
@@ -43,10 +43,11 @@ class Slow:
     name: str
     root: Path
     journal: Path
+    dataset: str = "forty"
 
     @property
     def dag_id(self) -> str:
-        return f"eval__{self.name}__forty"
+        return f"eval__{self.name}__{self.dataset}"
 
     def spec(self, **backend: Any) -> dict[str, Any]:
         answers = {"kind": "scripted", "replies": ["A", "B", "C"], "journal": str(self.journal)}
@@ -63,9 +64,9 @@ class Slow:
     def wait_for_a_part(self) -> None:
         until(self.answered, f"{self.name}: a part of the answers")
 
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        """What is published of this model, without what is a run's own."""
-        files = sorted((self.root / "results" / table / f"model={self.name}").glob("*/*.parquet"))
+    def rows(self) -> list[dict[str, Any]]:
+        """What is published of this model, all tables, without what is a run's own."""
+        files = sorted((self.root / "results").glob(f"*/model={self.name}/*/*.parquet"))
         rows = [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
         return [{key: value for key, value in row.items() if key not in OF_THE_RUN} for row in rows]
 
@@ -81,7 +82,7 @@ class Loss:
         times = Counter(self.model.asked())
         twice = {id for id, count in times.items() if count > 1}
         # One more may have been asked between our look and the fault itself.
-        return len(times) == QUESTIONS and max(times.values()) <= 2 and len(twice - self.requests) <= 1
+        return max(times.values()) <= 2 and len(twice - self.requests) <= 1
 
 
 def loss(model: Slow) -> Loss:
