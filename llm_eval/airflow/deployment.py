@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 VISIBILITY_SECONDS = 7 * 86400
-"""A message that no worker has acknowledged for so long goes to another one, and a task that is at work is killed for
-it. Workers acknowledge when a task begins, so only those that wait in a busy worker count; Celery's own hour, or
-Airflow's day, is shorter than a queue of long evaluations."""
+"""Workers acknowledge a message when its task has ended. Redis hands one that is not acknowledged for so long to another
+worker as well, so it must be longer than the longest evaluation; Airflow's default is a day."""
 
 
 @dataclass(frozen=True, slots=True)
