@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from llm_eval import layout
 from llm_eval.airflow import departed
@@ -96,7 +96,7 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
             check_run(self.run_uri)
         try:
             self._run(context, settings)
-        except AirflowFailException:
+        except AirflowException:
             with in_airflow_words():
                 check_run(self.run_uri)  # what seems a mistake may be a root that has just gone
             raise
