@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 DEFAULT_QUEUE, GPU_QUEUE = "default", "gpu"
 VISIBILITY_SECONDS = 7 * 86400
-"""Workers acknowledge a message when its task has ended. Redis hands one that is not acknowledged for so long to another
-worker as well, so it must be longer than the longest evaluation; Airflow's default is a day."""
+"""Workers acknowledge a message when its task has ended. Redis hands one that is not acknowledged for so long to
+another worker as well, so it must be longer than the longest evaluation; Airflow's default is a day."""
 
 
 @dataclass(frozen=True, slots=True)

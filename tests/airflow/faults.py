@@ -22,7 +22,7 @@ from llm_eval.airflow.stack import Stack
 from llm_eval.remote.client import FINISHED, AirflowClient, DagRun
 
 QUESTIONS = 40
-SECONDS_PER_REPLY = 0.25  # forty of them are two parts
+SECONDS_PER_REPLY = 0.5  # forty of them are four parts
 WAIT_SECONDS = 300.0
 OF_THE_RUN = {"run_id", "model", "logical_date", "evaluated_at", "infer_seconds", "peak_memory_gib"}
 

@@ -29,7 +29,7 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "2",
 }
 # The model that leaves is at work for longer than Airflow remembers a DAG.
-PACES = {"calm": {"seconds_per_reply": 0.0}, "gone": {"seconds_per_reply": 1.2}, "away": {"seconds_per_reply": 0.6}}
+PACES = {"calm": {"seconds_per_reply": 0.0}, "gone": {"seconds_per_reply": 1.2}}
 LOCK_SECONDS = 40.0  # longer than our processes wait for it
 AWAY_SECONDS = 8.0  # shorter than the model is at work
 
