@@ -25,13 +25,15 @@ def deployed(tmp_path_factory, small_catalog) -> Iterator[tuple[Stack, object]]:
     save_llama(folder / "models" / "tiny-llama", adds_bos=False)
     on_gpu = {"backend": {"kind": "transformers", "path": "tiny-llama", "device": "cpu"}, "resources": {"gpus": 1}}
     place.write("models", "tiny-llama", {**on_gpu, "chat": False})
+    tiny = (place.catalog / "datasets" / "tiny.yaml").read_text()
+    place.write("datasets", "tiny", f"{tiny}generation: {{max_tokens: 8}}\n")
     place.write("suites", "small", {"models": list(MODELS), "datasets": ["tiny"]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_EVAL_CATALOG", str(place.catalog))
         patch.setenv("LLM_EVAL_ROOT", str(place.root))
         patch.setenv("LLM_EVAL_MODELS", str(folder / "models"))
         patch.setenv("HF_HUB_OFFLINE", "1")
-        place.write("models", "lost", lost_model(place).spec(seconds_per_reply=1.0))
+        place.write("models", "lost", lost_model(place).spec(seconds_per_reply=3.0))
         try:
             with postgresql() as database, redis() as broker:
                 workers = {DEFAULT_QUEUE: 2, GPU_QUEUE: 1}
