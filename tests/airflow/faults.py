@@ -73,21 +73,19 @@ class Slow:
 
 @dataclass(frozen=True)
 class Loss:
-    """What was lost at the moment of a fault: asked, but not on disk."""
+    """What a fault has cost: asked, but not on disk when everything that had asked was dead."""
 
     model: Slow
     requests: frozenset[str]
 
     def was_all_that_was_asked_twice(self) -> bool:
         times = Counter(self.model.asked())
-        twice = {id for id, count in times.items() if count > 1}
-        # One more may have been asked between our look and the fault itself.
-        return max(times.values()) <= 2 and len(twice - self.requests) <= 1
+        return max(times.values()) <= 2 and {id for id, count in times.items() if count > 1} <= self.requests
 
 
 def loss(model: Slow) -> Loss:
-    answered = model.answered()
-    return Loss(model, frozenset(set(model.asked()) - answered))
+    """To be called once nobody asks, and before anybody does again."""
+    return Loss(model, frozenset({*model.asked()} - model.answered()))
 
 
 def finished(client: AirflowClient, run: DagRun) -> str:
@@ -123,10 +121,23 @@ def kill(stack: Stack, *names: str) -> None:
     if not names:
         assert stack._guard is not None
         victims = [psutil.Process(stack._guard._process.pid), *victims]
-    for victim in victims:
-        victim.send_signal(signal.SIGSTOP)
-    for victim in victims:
-        victim.kill()
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody may see another one die
+        for victim in victims:
+            with suppress(psutil.NoSuchProcess):
+                victim.send_signal(number)
+    gone(*victims)
+
+
+def gone(*processes: psutil.Process) -> None:
+    """Wait until they are dead; their parents may leave them as zombies."""
+    until(lambda: all(_is_dead(process) for process in processes), f"the end of {processes}")
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from urllib.parse import quote
 
-import psutil
 import pytest
 
 from llm_eval import results
@@ -13,7 +12,7 @@ from tests.airflow.faults import Slow, finished, infer_process, loss, until
 from tests.backends.tiny_models import save_llama
 from tests.services import NotInstalled, postgresql, redis
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 MODELS = ("canned", "tiny-llama", "lost")
 
@@ -75,13 +74,13 @@ def test_an_evaluation_survives_the_kill_of_its_worker(deployed):
     stack, place = deployed
     model, run = lost_model(place), trigger(stack, "lost")
     model.wait_for_a_part()
-    lost = loss(model)
-    session = psutil.Process(infer_process(stack.client, run).pid)
-    worker = next(c for c in stack._components if c.process.pid in {p.pid for p in session.parents()})
+    above = {process.pid for process in infer_process(stack.client, run).parents()}
+    worker = next(component for component in stack._components if component.process.pid in above)
 
     worker.process.kill()
     until(stack.first_ended, "the worker's end")
     assert stack.revive() == [worker.name]
+    lost = loss(model)
 
     assert finished(stack.client, run) == "success"
     assert lost.was_all_that_was_asked_twice()

@@ -16,7 +16,7 @@ import pytest
 
 from llm_eval.airflow.deployment import Deployment
 from llm_eval.airflow.stack import Stack
-from tests.airflow.faults import QUESTIONS, Slow, fill, finished, infer_process, kill, locked, loss, tries, until
+from tests.airflow.faults import QUESTIONS, Slow, fill, finished, gone, infer_process, kill, locked, loss, tries, until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
@@ -97,13 +97,13 @@ def disturbed(airflow) -> Iterator[SimpleNamespace]:
             airflow.models[name].wait_for_a_part()
             process = infer_process(airflow.client, runs[name])
             victim = process if name == "task" else process.parent()
-            lost[name] = loss(airflow.models[name])
             victim.kill()
+            gone(process)
+            lost[name] = loss(airflow.models[name])
         airflow.forget("gone")
         if can_fill:
             airflow.models["full"].wait_for_a_part()
             fill(full / "filler")
-            lost["full"] = loss(airflow.models["full"])
             until(lambda: "infer" in tries(airflow.client, runs["full"]), "a try that fails of a full disk")
             (full / "filler").unlink()
         ended |= {name: finished(airflow.client, run) for name, run in runs.items()}
@@ -140,9 +140,9 @@ def test_a_run_whose_model_leaves_the_catalog_ends_as_planned_and_the_dag_disapp
 def test_an_evaluation_survives_the_kill_of_the_scheduler(airflow):
     model, run = airflow.models["scheduler"], airflow.trigger("scheduler")
     model.wait_for_a_part()
-    lost = loss(model)
 
     kill(airflow.stack, "scheduler")
+    lost = loss(model)
     until(airflow.stack.first_ended, "the scheduler's end")
     assert airflow.stack.revive() == ["scheduler"]
 
@@ -154,9 +154,9 @@ def test_an_evaluation_survives_the_kill_of_the_scheduler(airflow):
 def test_an_evaluation_survives_the_kill_of_everything(airflow):
     model, run = airflow.models["stack"], airflow.trigger("stack")
     model.wait_for_a_part()
-    lost = loss(model)
 
     kill(airflow.stack)
+    lost = loss(model)
     airflow.stack.stop()
     airflow.start()
 
