@@ -9,7 +9,9 @@ wants, builds it whatever the catalog says. Only its shape is needed, and that i
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable
+
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from llm_eval import storage
 from llm_eval.errors import LlmEvalError
@@ -21,17 +23,8 @@ from llm_eval.specs import ModelSpec
 logger = logging.getLogger(__name__)
 
 NOTES = "planned"
-UNFINISHED = [
-    "null",  # as Airflow names the state of a task that has none yet
-    "scheduled",
-    "queued",
-    "running",
-    "restarting",
-    "up_for_retry",
-    "up_for_reschedule",
-    "deferred",
-    "awaiting_input",
-]
+LONG_TASKS = ["infer", "publish"]  # publish is the last, and settled early only where an infer has failed
+SETTLED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 def remember(settings: Settings, pair: ids.Pair, run_uri: str) -> None:
@@ -39,8 +32,8 @@ def remember(settings: Settings, pair: ids.Pair, run_uri: str) -> None:
     storage.write_json(_note(settings, pair), {"run_uri": run_uri})
 
 
-def at_work(settings: Settings, asked: Collection[ids.Pair]) -> list[ids.Pair]:
-    """Pairs outside `asked` that have unfinished tasks; the notes of the others are taken away.
+def at_work(settings: Settings, is_mine: Callable[[ids.Pair], bool]) -> list[ids.Pair]:
+    """Those of these pairs that have unfinished tasks; the notes of the others are taken away.
 
     Asks the DAG processor, which asks Airflow's database; empty where nobody can be asked, as in a test.
     """
@@ -48,9 +41,9 @@ def at_work(settings: Settings, asked: Collection[ids.Pair]) -> list[ids.Pair]:
     try:
         for address in storage.files(join(settings.root, NOTES), ".json"):
             pair = ids.pair_of_dag(address.rsplit("/", 1)[-1].removesuffix(".json"))
-            if pair is None or pair in asked or (tasks := unfinished_tasks(ids.evaluation_dag_id(pair))) is None:
+            if pair is None or not is_mine(pair) or (count := unfinished(ids.evaluation_dag_id(pair))) is None:
                 continue
-            if tasks:
+            if count:
                 found.append(pair)
             else:
                 storage.delete(address)
@@ -59,14 +52,18 @@ def at_work(settings: Settings, asked: Collection[ids.Pair]) -> list[ids.Pair]:
     return found
 
 
-def unfinished_tasks(dag_id: str) -> int | None:
-    """How many there are in all runs of a DAG; None if this process has no DAG processor to ask."""
+def unfinished(dag_id: str) -> int | None:
+    """How many infer and publish tasks there are in all runs of a DAG; None if nobody can say."""
     from airflow.sdk.execution_time import task_runner
 
     if not hasattr(task_runner, "SUPERVISOR_COMMS"):
         return None
-    count: int = task_runner.RuntimeTaskInstance.get_ti_count(dag_id, states=UNFINISHED)
-    return count
+    try:
+        runs = task_runner.RuntimeTaskInstance.get_task_states(dag_id, task_ids=LONG_TASKS)
+    except (AirflowRuntimeError, ValueError, OSError, EOFError) as error:  # no reason to lose all other DAGs
+        logger.warning("%s: Airflow does not say whether it is at work: %s", dag_id, error)
+        return None
+    return sum(state not in SETTLED for states in runs.values() for state in states.values())
 
 
 def planned_model(settings: Settings, pair: ids.Pair) -> ModelSpec | None:

@@ -47,19 +47,25 @@ def evaluation_dags(
     settings = settings or Settings.from_environment(os.environ)
     catalog, slice_ = Catalog(settings.catalogs), Shard.parse(part)
     asked = pairs(catalog)
-    dags = {}
-    for pair in (*asked, *_left(settings, asked, only)):
+
+    def is_wanted(pair: ids.Pair) -> bool:
         dag_id = ids.evaluation_dag_id(pair)
-        if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index:
-            model = _shape_of(settings, catalog, pair, pair in asked)
-            dags[dag_id] = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root))
+        return only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index
+
+    dags = {}
+    for pair in filter(is_wanted, (*asked, *_left(settings, asked, only, is_wanted))):
+        model = _shape_of(settings, catalog, pair, pair in asked)
+        dag = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root))
+        dags[dag.dag_id] = dag
     return dags
 
 
-def _left(settings: Settings, asked: Collection[ids.Pair], only: str | None) -> list[ids.Pair]:
+def _left(
+    settings: Settings, asked: Collection[ids.Pair], only: str | None, is_wanted: Callable[[ids.Pair], bool]
+) -> list[ids.Pair]:
     """Pairs that no suite asks for any more, but whose runs are at work: those of a worker's task surely are."""
     if only is None:
-        return departed.at_work(settings, asked)
+        return departed.at_work(settings, lambda pair: pair not in asked and is_wanted(pair))
     pair = ids.pair_of_dag(only)
     return [] if pair is None or pair in asked else [pair]
 

@@ -1,6 +1,7 @@
 """Pairs that have left the catalog; with a real DAG processor to ask, see test_airflow_faults.py."""
 
 import pytest
+from airflow.sdk.execution_time import task_runner
 
 from llm_eval.airflow import departed
 from llm_eval.airflow.factory import evaluation_dags
@@ -38,7 +39,7 @@ def test_a_worker_finds_the_dag_of_a_run_that_was_never_planned(left):
 
 def test_the_dag_stays_while_tasks_of_it_are_unfinished_and_then_leaves_for_good(left, monkeypatch):
     unfinished = {DAG_ID: 2}
-    monkeypatch.setattr(departed, "unfinished_tasks", unfinished.get)
+    monkeypatch.setattr(departed, "unfinished", unfinished.get)
     assert DAG_ID in evaluation_dags()
 
     unfinished[DAG_ID] = 0
@@ -60,7 +61,17 @@ def test_a_pair_that_is_still_asked_for_keeps_its_shape_when_its_model_is_gone(l
 
 
 def test_a_note_that_cannot_be_read_costs_no_pair_its_dag(left, monkeypatch):
-    monkeypatch.setattr(departed, "unfinished_tasks", lambda dag_id: 1)
+    monkeypatch.setattr(departed, "unfinished", lambda dag_id: 1)
     (left.root / "planned" / f"{DAG_ID}.json").write_text("{")
 
     assert {DAG_ID, "eval__gone__tiny"} <= set(evaluation_dags())
+
+
+def test_an_airflow_that_does_not_answer_costs_no_pair_its_dag(left, monkeypatch):
+    class Broken:
+        def send(self, message):
+            raise ValueError("cannot decode")
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Broken(), raising=False)
+
+    assert "eval__gone__tiny" in evaluation_dags()
