@@ -73,7 +73,7 @@ class Child:
             encoding="utf-8",
             errors="replace",
             process_group=0,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=_die_with(os.getpid()),
         )
         self._is_asked_to_end = False
 
@@ -125,14 +125,21 @@ def last_word(lines: Iterable[str], exit_code: int) -> str:
     return f"the stage's process was ended by {name}{hint}. Its last line: {said or 'none'}"
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """For the child to call before it starts: the kernel kills it when this thread ends, even by SIGKILL.
+def die_with_parent() -> None:
+    """From now on the kernel kills this process when the thread that started it ends, even by SIGKILL.
 
-    Nothing half-written is left: parts are written to a temporary name first. None where there is no such thing.
+    Nothing half-written is left: parts are written to a temporary name first. Nothing happens where there is no such
+    thing.
     """
+    if (ask_kernel := _die_with(os.getppid())) is not None:
+        ask_kernel()
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """For a process to call that this parent has started. None where there is no such thing."""
     if not sys.platform.startswith("linux"):
         return None
-    prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def ask_kernel() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -44,14 +44,18 @@ def is_local(fs: AbstractFileSystem) -> bool:
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
-def write_bytes(uri: str, data: bytes) -> None:
-    """Write `data` at once: local files through a temporary name and a rename; object stores put whole objects."""
+def write_bytes(uri: str, data: bytes, *, into_existing: bool = False) -> None:
+    """Write `data` at once: local files through a temporary name and a rename; object stores put whole objects.
+
+    `into_existing`: a local folder that is not there is an error. Else a root that is away for a while (a disk that is
+    not mounted) would be made anew, and what is written there be out of sight when the true one is back.
+    """
     with _named("write", uri):
         fs, path = filesystem(uri)
         if not is_local(fs):
             fs.pipe_file(path, data)
             return
-        temporary = _written_beside(path, data)
+        temporary = _written_beside(path, data, into_existing)
         try:
             os.replace(temporary, path)
         except BaseException:
@@ -86,10 +90,11 @@ def _create_local(path: str, data: bytes) -> None:
         os.unlink(temporary)
 
 
-def _written_beside(path: str, data: bytes) -> str:
+def _written_beside(path: str, data: bytes, into_existing: bool = False) -> str:
     """A temporary file with this content in the folder of `path`."""
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
+    if not into_existing:
+        os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -101,6 +106,14 @@ def _written_beside(path: str, data: bytes) -> str:
             os.unlink(temporary)
         raise
     return temporary
+
+
+def make_folder(uri: str) -> None:
+    """On a local filesystem; object stores have none."""
+    with _named("make", uri):
+        fs, path = filesystem(uri)
+        if is_local(fs):
+            os.makedirs(path, exist_ok=True)
 
 
 def read_bytes(uri: str) -> bytes:

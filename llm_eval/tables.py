@@ -139,11 +139,14 @@ def from_table(record: type[R], table: pa.Table) -> list[R]:
         return _records(record, (table[name].combine_chunks() for name in _hints(record)))
 
 
-def write(uri: str, record: type[R], rows: Iterable[R]) -> None:
-    """Write rows as one Parquet file, atomically. No rows make an empty file with the schema."""
+def write(uri: str, record: type[R], rows: Iterable[R], *, into_existing: bool = False) -> None:
+    """Write rows as one Parquet file, atomically. No rows make an empty file with the schema.
+
+    `into_existing`: see `storage.write_bytes`.
+    """
     buffer = io.BytesIO()
     pq.write_table(to_table(record, rows), buffer, compression="zstd")
-    storage.write_bytes(uri, buffer.getvalue())
+    storage.write_bytes(uri, buffer.getvalue(), into_existing=into_existing)
 
 
 def read(uri: str, record: type[R], later: Collection[str] = ()) -> list[R]:

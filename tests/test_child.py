@@ -174,3 +174,22 @@ def test_the_child_means_the_same_root_and_the_same_library(tmp_path, monkeypatc
     assert Settings.from_environment(passed).models[0] == tmp_path / "here"
     assert passed["PYTHONPATH"] == f"{HOME}{os.pathsep}/opt/extra"
     assert passed["KEY"] == "kept"
+
+
+def test_a_process_can_ask_to_end_with_the_one_that_started_it():
+    script = (
+        "import os, sys, time; from llm_eval.child import die_with_parent\n"
+        "if os.fork() == 0:\n"
+        "    die_with_parent(); print(os.getpid(), flush=True); time.sleep(60)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+
+    parent.kill()
+    parent.wait()
+
+    limit = time.monotonic() + 10
+    while is_running(child):
+        assert time.monotonic() < limit
+        time.sleep(0.01)

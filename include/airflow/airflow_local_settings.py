@@ -1,13 +1,14 @@
 """Airflow runs this file at the start of each of its processes, where the folder is on PYTHONPATH.
 
-The scheduler forks the workers that fork the tasks, so what it has imported costs no task anything: half a second of
-every stage. Only libraries, nothing of ours: tasks must see our code as it is, not as it was when the scheduler began.
+The scheduler forks the workers that fork the tasks, and so does a worker of Celery: what they have imported costs no
+task anything, half a second of every stage. Only libraries, nothing of ours: tasks must see our code as it is, not as
+it was when they began.
 """
 
 # ruff: noqa: F401 - imported to be there
 import sys
 
-if "scheduler" in sys.argv:
+if {"scheduler", "worker"} & set(sys.argv):
     import fsspec.implementations.local
     import jinja2.sandbox
     import pyarrow.parquet

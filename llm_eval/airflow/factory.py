@@ -15,12 +15,13 @@ import logging
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from airflow.sdk import DAG
 from croniter import croniter  # type: ignore[import-untyped]
 
+from llm_eval.airflow import departed
 from llm_eval.airflow.checkpoint_graph import build_checkpoint_dag, build_discovery_dag, build_report_dag
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
 from llm_eval.catalog import Catalog
@@ -39,16 +40,41 @@ def evaluation_dags(
     only: str | None = None, part: str = str(WHOLE), settings: Settings | None = None
 ) -> dict[str, DAG]:
     """DAGs by their ids. `only`: this one alone, as a worker asks that runs one task of it. `part`: the DAGs of one
-    slice i/n, for catalogs too big for one file (see dags/evaluations.py); a DAG's slice depends on its id alone."""
+    slice i/n, as each file in `dags/` asks; a DAG's slice depends on its id alone, so that it never changes files.
+
+    Airflow reads a file in one go, some 15 ms for each DAG, and ends a reader that takes longer than a limit: eight
+    files stay far below it with thousands of DAGs each, and an empty one costs next to nothing."""
     settings = settings or Settings.from_environment(os.environ)
     catalog, slice_ = Catalog(settings.catalogs), Shard.parse(part)
-    dags = {}
-    for pair, suites in pairs(catalog).items():
+    asked = pairs(catalog)
+
+    def is_wanted(pair: ids.Pair) -> bool:
         dag_id = ids.evaluation_dag_id(pair)
-        if only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index:
-            model = _model(catalog, pair.model)
-            dags[dag_id] = build_evaluation_dag(Evaluation(model, pair.dataset, suites, settings.root))
+        return only in (None, dag_id) and zlib.crc32(dag_id.encode()) % slice_.count == slice_.index
+
+    dags = {}
+    for pair in filter(is_wanted, (*asked, *_left(settings, asked, only, is_wanted))):
+        model = _shape_of(settings, catalog, pair, pair in asked)
+        dag = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root))
+        dags[dag.dag_id] = dag
     return dags
+
+
+def _left(
+    settings: Settings, asked: Collection[ids.Pair], only: str | None, is_wanted: Callable[[ids.Pair], bool]
+) -> list[ids.Pair]:
+    """Pairs that no suite asks for any more, but whose runs are at work: those of a worker's task surely are."""
+    if only is None:
+        return departed.at_work(settings, lambda pair: pair not in asked and is_wanted(pair))
+    pair = ids.pair_of_dag(only)
+    return [] if pair is None or pair in asked else [pair]
+
+
+def _shape_of(settings: Settings, catalog: Catalog, pair: ids.Pair, is_asked: bool) -> ModelSpec:
+    """The catalog's model; as it was planned, where the catalog has it no longer or nobody asks for the pair."""
+    if is_asked and pair.model in catalog.names("models"):
+        return _model(catalog, pair.model)
+    return departed.planned_model(settings, pair) or _model(catalog, pair.model)
 
 
 def leaderboard_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:

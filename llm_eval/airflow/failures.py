@@ -1,4 +1,8 @@
-"""Our errors in Airflow's words: bad input fails at once, all else is tried again, and the reason is the last line."""
+"""Our errors in Airflow's words: bad input fails at once, all else is tried again, and the reason is the last line.
+
+What passes with time, a root or a backend that is away, is tried for five minutes; so is a task that was killed. Other
+failures (a crash, too many failed samples) are tried three times.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.log import redact
 
@@ -20,13 +25,31 @@ REASON_KEY = "reason"  # the XCom that a failed task leaves, for the message abo
 KILLED = "ended from outside: stopped by hand, or its worker was lost"
 
 
+TRIES = 3  # of what may not pass
+
+
+class MayPass(AirflowException):  # type: ignore[misc]
+    """Storage or a backend is away."""
+
+
+class Patience(RetryPolicy):  # type: ignore[misc]
+    """Ends the tries of a failure that is not known to pass with time. Never asked about a task that was killed."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: object = None
+    ) -> RetryDecision:
+        if isinstance(exception, MayPass) or try_number < TRIES:
+            return RetryDecision.default()
+        return RetryDecision.fail(f"failed {try_number} times")
+
+
 @contextmanager
 def in_airflow_words() -> Iterator[None]:
     """Turns InputError into a failure without retries and every other error of ours into one with them."""
     try:
         yield
     except LlmEvalError as error:
-        raise failure(error.exit_code, str(error)) from None
+        raise MayPass(str(error)) if error.retryable else failure(error.exit_code, str(error)) from None
 
 
 def failure(exit_code: int, reason: str) -> AirflowException:
@@ -60,7 +83,8 @@ def leave_reason(context: Mapping[str, Any]) -> None:
 
 RETRIES: dict[str, Any] = {
     "weight_rule": PRIORITY,
-    "retries": 2,
+    "retries": 6,
+    "retry_policy": Patience(),
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, AssetAlias, MultipleCronTriggerTimetable, chain
+from airflow.sdk import DAG, AssetAlias, chain
 
 from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
+from llm_eval.airflow.deployment import GPU_QUEUE
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.notify import failure_notice, late_alerts
 from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
+from llm_eval.airflow.timetables import cron_timetable
 from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
@@ -51,7 +53,6 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         schedule=schedule_of(evaluation),
         catchup=False,
         max_active_runs=MAX_ACTIVE_RUNS,
-        params=dag_params(),
         tags={"llm-eval", f"model:{pair.model}", f"dataset:{pair.dataset}", *(f"suite:{s.name}" for s in suites)},
         default_args=RETRIES,
         doc_md=evaluation.model.description or None,
@@ -67,6 +68,8 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
         publish = StageOperator(task_id="publish", stage="publish", run_uri=run_uri, outlets=[RESULTS])
         chain(plan, fetch, before, infer, score, publish)
+    # Only now: tasks made after it would each carry a copy, and reading a DAG would take Airflow five times as long.
+    dag.params = dag_params()
     return dag
 
 
@@ -86,7 +89,8 @@ def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
         needs = model.resources.model_dump(mode="json")
         return StagePodOperator.partial(needs=needs, **common).expand(shard=shards)
     own_process = model.backend.kind not in LIGHT_BACKENDS
-    return StageOperator.partial(own_process=own_process, **common).expand(shard=shards)
+    queue = {"queue": GPU_QUEUE} if needs_gpu else {}  # of Celery's workers; other executors have none
+    return StageOperator.partial(own_process=own_process, **queue, **common).expand(shard=shards)
 
 
 def schedule_of(evaluation: Evaluation) -> Any:
@@ -98,7 +102,7 @@ def schedule_of(evaluation: Evaluation) -> Any:
     if evaluation.model.checkpoints is not None:
         return checkpoint_schedule(evaluation.root, evaluation.model.name, suites)
     crons = list(dict.fromkeys(s.schedule for s in suites if s.schedule))
-    return MultipleCronTriggerTimetable(*crons, timezone="UTC") if crons else None
+    return cron_timetable(tuple(crons)) if crons else None
 
 
 def build_leaderboard_dag(suite: SuiteSpec) -> DAG:

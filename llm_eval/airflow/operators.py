@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+from llm_eval import layout
+from llm_eval.airflow import departed
 from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.params import of_partition, run_params
 from llm_eval.catalog import Catalog
-from llm_eval.child import Child, child_environment, stage_arguments, stage_command
+from llm_eval.child import Child, child_environment, die_with_parent, stage_arguments, stage_command
+from llm_eval.errors import StorageError
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
@@ -63,6 +66,7 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
                 logical_date=logical_date.isoformat() if logical_date else None,
             )
             run = plan(Catalog(settings.catalogs), settings, wish, datetime.now(UTC))
+            departed.remember(settings, pair, Layout(settings.root, run).run_uri)
         context["ti"].xcom_push(key=RUN_URI_KEY, value=Layout(settings.root, run).run_uri)
         return [str(Shard(index, run.shards)) for index in range(run.shards)]
 
@@ -86,6 +90,18 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
 
     def execute(self, context: Mapping[str, Any]) -> None:
         settings = Settings.from_environment(os.environ)
+        if has_supervisor():
+            die_with_parent()  # or it would go on asking beside the next try of itself
+        with in_airflow_words():
+            check_run(self.run_uri)
+        try:
+            self._run(context, settings)
+        except AirflowException:
+            with in_airflow_words():
+                check_run(self.run_uri)  # what seems a mistake may be a root that has just gone
+            raise
+
+    def _run(self, context: Mapping[str, Any], settings: Settings) -> None:
         if self.own_process:
             self._run_child(settings)
             return
@@ -106,6 +122,21 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
     def on_kill(self) -> None:
         if self._child is not None:
             self._child.kill()
+
+
+def has_supervisor() -> bool:
+    """Whether this process is a task's own, forked by a supervisor: not so in `dag.test()` and in our tests."""
+    from airflow.sdk.execution_time import task_runner
+
+    return type(getattr(task_runner, "SUPERVISOR_COMMS", None)) is task_runner.CommsDecoder
+
+
+def check_run(run_uri: str) -> None:
+    """Raises StorageError, which is tried again, if the run cannot be seen: Airflow knows that it was planned."""
+    from llm_eval import storage
+
+    if not storage.exists(address := layout.join(run_uri, "run.json")):
+        raise StorageError(f"{address}: the run was planned, but is not to be seen. Is the root there, and the same?")
 
 
 def announce(context: Mapping[str, Any], run_uri: str, counts: Mapping[str, int | float]) -> None:

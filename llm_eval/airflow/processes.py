@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 
 TERMINATE_SECONDS = 8.0  # then by force: whatever a stage writes is whole or absent
 KILL_SECONDS = 5.0
+END_SECONDS = TERMINATE_SECONDS + KILL_SECONDS
 
 
 def members(sessions: Collection[int]) -> list[psutil.Process]:
@@ -39,7 +41,7 @@ def end_sessions(sessions: Collection[int]) -> list[psutil.Process]:
     started = time.monotonic()
     while alive := members(sessions):
         passed = time.monotonic() - started
-        if passed > TERMINATE_SECONDS + KILL_SECONDS:
+        if passed > END_SECONDS:
             break
         if passed > TERMINATE_SECONDS:
             for process in alive:
@@ -58,12 +60,14 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 class Guard:
     """Ends the sessions it was told of as soon as this process is gone, however it went."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], lock: IO[str] | None = None) -> None:
+        """`lock`: a file whose lock the guard shares, so that it is held until the last process has ended."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             env=dict(environment),
             stdin=subprocess.PIPE,
             text=True,
+            pass_fds=() if lock is None else (lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for the owner, which then closes the input
         )
 

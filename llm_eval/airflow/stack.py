@@ -8,11 +8,9 @@ One home belongs to one stack at a time, so a second one beside it (`make demo` 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -26,6 +24,8 @@ from typing import IO, Self
 import httpx
 
 from llm_eval import settings
+from llm_eval.airflow.deployment import LOCAL, Deployment
+from llm_eval.airflow.home import PASSWORDS_FILE, USER, bury_schedulers, lock_home, password_of
 from llm_eval.airflow.processes import Guard, end_sessions
 from llm_eval.errors import RunFailed
 from llm_eval.remote.address import RUNNING_FILE
@@ -33,8 +33,6 @@ from llm_eval.remote.client import AirflowClient
 
 logger = logging.getLogger(__name__)
 
-USER = "admin"
-PASSWORDS_FILE = "passwords.json"
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
     "scheduler": ("scheduler", "--skip-serve-logs"),
@@ -47,10 +45,11 @@ SEARCH_PATHS: Mapping[str, tuple[Path, ...]] = {
 }
 START_SECONDS = 180.0
 LOCK_SECONDS = 30  # how long a busy machine's processes wait for SQLite's lock; its default of 5 is soon over
+LIFE_SECONDS = 60.0  # a component that ends sooner after its start will do so again
 TAIL_LINES = 30
 
 
-def airflow_settings(home: Path, port: int) -> dict[str, str]:
+def airflow_settings(home: Path, port: int, deployment: Deployment = LOCAL) -> dict[str, str]:
     """Everything that Airflow is told, as environment variables.
 
     `parallelism` stays at its default: a smaller one makes the scheduler burn time over a backlog. Pools bound what
@@ -62,7 +61,6 @@ def airflow_settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.HOME / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.HOME / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(max(2, os.cpu_count() or 1)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS_FILE),
@@ -75,11 +73,17 @@ def airflow_settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         # With the default of 1 s a run of seven tasks waits seven seconds for nothing.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        # A killed task gives back its pool slot, and is tried again, after a minute instead of five: its supervisor
+        # tells of it every five seconds, and the longest that a busy SQLite keeps anyone waiting is half of this.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        # And after a killed scheduler, as soon as another one knows: what this asks the database is next to nothing.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
         "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "120",
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "180",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "GX_ANALYTICS_ENABLED": "false",
         "TOKENIZERS_PARALLELISM": "false",
+        **deployment.environment(),
     }
 
 
@@ -87,6 +91,7 @@ def airflow_settings(home: Path, port: int) -> dict[str, str]:
 class Component:
     name: str
     process: subprocess.Popen[bytes]
+    started: float  # by the monotonic clock
 
 
 class Stack:
@@ -98,12 +103,17 @@ class Stack:
         *,
         port: int | None = None,
         triggerer: bool = False,
+        deployment: Deployment = LOCAL,
         tell: Callable[[str], None] = logger.info,
     ) -> None:
         """`port`: None for any free one. `triggerer`: tells of late runs. `tell`: hears of the progress."""
         self._wanted_home, self._wanted_port, self._tell = home.resolve(), port, tell
-        self._names = [name for name in COMPONENTS if triggerer or name != "triggerer"]
+        self._deployment = deployment
+        self._commands = {**COMPONENTS, **deployment.components()}
+        if not triggerer:
+            del self._commands["triggerer"]
         self._components: list[Component] = []
+        self._lock: IO[str] | None = None
         self._log: IO[bytes] | None = None
         self._guard: Guard | None = None
 
@@ -126,15 +136,16 @@ class Stack:
         port = free_port(self._wanted_port)
         self.url = f"http://127.0.0.1:{port}"
         self.password = password_of(self.home / PASSWORDS_FILE)
-        self.environment = {**os.environ, **airflow_settings(self.home, port)}
+        self.environment = {**os.environ, **airflow_settings(self.home, port, self._deployment)}
         for name, first in SEARCH_PATHS.items():
             self.environment[name] = os.pathsep.join([*map(str, first), *filter(None, [os.environ.get(name)])])
         self._log = (self.home / "standalone.log").open("wb")
-        self._guard = Guard(self.environment)
+        self._guard = Guard(self.environment, self._lock)
         self._tell("Airflow: preparing the database …")
         self._migrate()
-        self._tell(f"Airflow: starting {', '.join(self._names)} …")
-        self._components = [self._spawn(name, *COMPONENTS[name]) for name in self._names]
+        self._tell(f"Airflow: starting {', '.join(self._commands)} …")
+        self._bury_schedulers()
+        self._components = [self._spawn(name, *command) for name, command in self._commands.items()]
         self._wait_until_healthy()
         self.client = AirflowClient(self.url, USER, self.password)
         self.client.import_pools(json.loads((settings.HOME / "include" / "pools.json").read_text()))
@@ -154,20 +165,30 @@ class Stack:
         )
         assert self._guard is not None
         self._guard.watch(process.pid)
-        return Component(name, process)
+        return Component(name, process, time.monotonic())
 
     def _migrate(self) -> None:
         """Create or upgrade the database; three seconds that a database of this very version is spared."""
         from importlib.metadata import version
 
         mark = self.home / "migrated"
-        if (self.home / "airflow.db").exists() and mark.exists() and mark.read_text() == version("apache-airflow"):
+        if self._own_database.exists() and mark.exists() and mark.read_text() == version("apache-airflow"):
             return
         migration = self._spawn("db migrate", "db", "migrate")
         self._components = [migration]
         if migration.process.wait() != 0:
             raise RunFailed(f"Airflow's database could not be prepared.\n{self.log_tail()}")
         mark.write_text(version("apache-airflow"))
+
+    @property
+    def _own_database(self) -> Path:
+        """Where SQLite's file is, if the deployment names no other database."""
+        return self.home / "airflow.db"
+
+    def _bury_schedulers(self) -> None:
+        """Only in the home's own database: another may have other schedulers, so there half a minute is waited."""
+        if self._deployment.database is None:
+            bury_schedulers(self._own_database, LOCK_SECONDS)
 
     def _wait_until_healthy(self) -> None:
         needed = ["metadatabase", "scheduler", "dag_processor"]
@@ -198,6 +219,24 @@ class Stack:
         """A component that has ended by itself; None while all of them run."""
         return next((c.name for c in self._components if c.process.poll() is not None), None)
 
+    def revive(self) -> list[str]:
+        """Start what has ended by itself again, once nothing is left of what it had started; returns its names.
+
+        Tasks of a scheduler that is gone are ended with it and tried again: the new one could not follow them. Raises
+        RunFailed for a component that ended within a minute of its start.
+        """
+        ended = [component for component in self._components if component.process.poll() is not None]
+        for component in ended:
+            if (lived := time.monotonic() - component.started) < LIFE_SECONDS:
+                raise RunFailed(f"Airflow's {component.name} ended {lived:.0f} s after its start.\n{self.log_tail()}")
+        end_sessions({component.process.pid for component in ended})
+        for component in ended:
+            if component.name == "scheduler":
+                self._bury_schedulers()
+            place = self._components.index(component)
+            self._components[place] = self._spawn(component.name, *self._commands[component.name])
+        return [component.name for component in ended]
+
     def log_tail(self) -> str:
         """The end of the log that all components share, for an error message."""
         path = self.home / "standalone.log"
@@ -215,25 +254,11 @@ class Stack:
         if self._guard is not None:
             self._guard.close()
             self._guard = None
-        if self._log is not None:
-            self._log.close()
+        for file in (self._log, self._lock):
+            if file is not None:
+                file.close()
         if alive:
             raise RunFailed(f"processes of Airflow are still there: {', '.join(str(p.pid) for p in alive)}")
-
-
-def lock_home(wanted: Path) -> tuple[IO[str], Path]:
-    """The first of `wanted`, `wanted-2`, `wanted-3`, … that no other stack is using, and the lock that keeps it."""
-    for number in range(1, 100):
-        home = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (home / "stack.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        return lock, home
-    raise RunFailed(f"{wanted}: a hundred stacks are running from here")
 
 
 def free_port(wanted: int | None) -> int:
@@ -245,12 +270,3 @@ def free_port(wanted: int | None) -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def password_of(path: Path) -> str:
-    """The admin's password, made up on first use; its file is readable for its owner alone."""
-    if not path.exists():
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump({USER: secrets.token_urlsafe(12)}, file)
-    password: str = json.loads(path.read_text())[USER]
-    return password

@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from llm_eval import settings
-from llm_eval.airflow.stack import USER, Stack
+from llm_eval.airflow.home import USER
+from llm_eval.airflow.stack import Stack
 from llm_eval.errors import LlmEvalError
 
 PORT = 8080  # if it is free
@@ -38,10 +39,10 @@ def main() -> int:
             console.print(
                 f"  logs         {stack.home}\n\nDAGs are paused until you un-pause them. Ctrl-C stops everything."
             )
-            while (ended := stack.first_ended()) is None:
+            while True:
                 time.sleep(1.0)
-            console.print(f"[red]Airflow's {ended} ended by itself.[/red]\n{stack.log_tail()}", markup=True)
-            return 1
+                for name in stack.revive():
+                    console.print(f"[red]Airflow's {name} ended by itself[/red] and was started again")
     except KeyboardInterrupt:
         console.print("stopped")
         return 0

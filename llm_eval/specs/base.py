@@ -16,7 +16,7 @@ Aggregation = Literal["macro", "micro"]
 class Spec(BaseModel):
     """Base of everything a user writes: frozen, unknown keys refused, values hidden in error messages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class NamedCall(Spec):

@@ -87,6 +87,8 @@ def run_stage(
     started = time.monotonic()
     counts = module.run(context)
     seconds = round(time.monotonic() - started, 3)
+    if not storage.exists(layout.join(context.layout.run_uri, "run.json")):
+        raise StorageError(f"{context.layout.run_uri}: the root went away during {stage}, which has to run again")
     storage.write_json(
         manifest, {"stage": stage, "code_version": run.code_version, "seconds": seconds, "counts": counts}
     )

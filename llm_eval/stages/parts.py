@@ -9,7 +9,7 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-from llm_eval import layout, tables
+from llm_eval import layout, storage, tables
 from llm_eval.errors import StorageError
 from llm_eval.layout import Shard
 from llm_eval.records import Response
@@ -26,6 +26,7 @@ class PartWriter:
     def __init__(self, folder: str, shard: Shard) -> None:
         # Names sort by the time their writer began: what was asked again, by force, comes after what it replaces.
         began, writer = time.time_ns() // 1_000_000, uuid.uuid4().hex[:8]
+        self._folder = folder
         self._prefix = layout.join(folder, f"part-{began:013d}-{writer}-{shard.index}of{shard.count}")
         self._rows: list[Response] = []
         self._chunk = 0
@@ -34,6 +35,7 @@ class PartWriter:
         self._thread = threading.Thread(target=self._write_now_and_then, name="parts", daemon=True)
 
     def __enter__(self) -> Self:
+        storage.make_folder(self._folder)
         self._thread.start()
         return self
 
@@ -55,7 +57,7 @@ class PartWriter:
         """Write what there is, from any thread. Whatever interrupts it, the next call writes the same part again."""
         with self._lock:
             if self._rows:
-                tables.write(f"{self._prefix}-{self._chunk:05d}.parquet", Response, self._rows)
+                tables.write(f"{self._prefix}-{self._chunk:05d}.parquet", Response, self._rows, into_existing=True)
                 self._chunk += 1
                 self._rows = []
 

@@ -2,9 +2,13 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import RetryAction
+from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.serialized_objects import DagSerialization
 
+from llm_eval.airflow.failures import in_airflow_words
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag, schedule_of
+from llm_eval.errors import BackendLost, StorageError, TooManyFailures
 from llm_eval.specs import ModelSpec, SuiteSpec
 
 STAGES = ["plan", "fetch", "validate", "render", "infer", "score", "publish"]
@@ -79,10 +83,28 @@ def test_a_model_on_kubernetes_runs_only_infer_in_a_pod():
     assert type(dag.get_task("score")).__name__ == "StageOperator"
 
 
-def test_every_task_is_tried_three_times_with_growing_pauses():
+def test_every_task_is_tried_again_with_growing_pauses():
     tasks = dag_of(model()).tasks
 
-    assert {(t.retries, t.retry_delay, t.retry_exponential_backoff) for t in tasks} == {(2, timedelta(seconds=5), 2.0)}
+    assert {(t.retries, t.retry_delay, t.retry_exponential_backoff) for t in tasks} == {(6, timedelta(seconds=5), 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("error", "try_number", "action"),
+    [
+        (StorageError("the root is away"), 6, RetryAction.DEFAULT),
+        (BackendLost("the server is away"), 3, RetryAction.DEFAULT),
+        (TooManyFailures("half of them"), 2, RetryAction.DEFAULT),
+        (TooManyFailures("half of them"), 3, RetryAction.FAIL),
+    ],
+)
+def test_only_what_passes_with_time_is_tried_more_than_three_times(error, try_number, action):
+    with pytest.raises(AirflowException) as failure, in_airflow_words():
+        raise error
+
+    policy = dag_of(model()).get_task("score").retry_policy
+
+    assert policy.evaluate(failure.value, try_number, 6).action == action
 
 
 @pytest.mark.parametrize(
@@ -107,7 +129,7 @@ def test_it_runs_whenever_any_of_its_suites_asks_but_once_for_the_same_time():
         evaluation(suite("a", "0 2 * * *"), suite("b"), suite("c", "0 2 * * *"), suite("d", "@weekly"))
     )
 
-    assert [timetable.expression for timetable in schedule.timetables] == ["0 2 * * *", "0 0 * * 0"]
+    assert schedule.serialize()["expressions"] == ["0 2 * * *", "0 0 * * 0"]
 
 
 def test_without_a_schedule_it_runs_only_by_hand():
@@ -136,3 +158,9 @@ def test_publish_announces_what_the_leaderboard_follows():
     (announced,) = dag_of(model()).get_task("publish").outlets
 
     assert build_leaderboard_dag(suite()).timetable.asset_condition.objects == (announced,)
+
+
+def test_what_needs_a_gpu_waits_for_celerys_worker_that_has_one():
+    tasks = dag_of(model("transformers", resources={"gpus": 1})).tasks
+
+    assert {task.task_id for task in tasks if getattr(task, "queue", None) == "gpu"} == {"infer"}

@@ -106,8 +106,18 @@ def test_the_stages_publish_a_result_and_announce_it(place):
 
 
 def test_a_stage_in_a_process_of_its_own_gives_its_exit_code_and_reason(place):
-    with pytest.raises(AirflowFailException, match="there is no such run"):
-        run("infer", f"{place.root}/runs/canned/tiny/never-planned", own_process=True)
+    _, run_uri = plan()
+
+    with pytest.raises(AirflowFailException, match="no-such-stage"):
+        run("no-such-stage", run_uri, own_process=True)
+
+
+@pytest.mark.parametrize("own_process", [False, True])
+def test_a_planned_run_that_is_not_to_be_seen_is_tried_again(place, own_process):
+    with pytest.raises(AirflowException, match="Is the root there") as failure:
+        run("infer", f"{place.root}/runs/canned/tiny/planned", own_process=own_process)
+
+    assert not isinstance(failure.value, AirflowFailException)
 
 
 @pytest.mark.slow

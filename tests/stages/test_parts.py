@@ -66,32 +66,38 @@ def test_writers_in_several_threads_lose_and_repeat_nothing(tmp_path, monkeypatc
 
 def test_storage_that_is_away_for_a_while_loses_nothing(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(stage_parts, "PART_SECONDS", 0.02)
-    folder = tmp_path / "responses"
-    folder.write_text("")  # a file where the folder should be
+    root, away = tmp_path / "root", tmp_path / "away"
 
-    with PartWriter(str(folder), WHOLE) as parts:
+    with PartWriter(str(root / "responses"), WHOLE) as parts:
+        root.rename(away)
         parts.add(response("a"))
         limit = time.monotonic() + 10
         while not caplog.messages and time.monotonic() < limit:
             time.sleep(0.01)
-        folder.unlink()
+        assert not root.exists()  # made anew, it would hide what was written here
+        away.rename(root)
 
     assert "Trying again in 0.02 s" in caplog.messages[0]
-    assert on_disk(folder) == ["a"]
+    assert on_disk(root / "responses") == ["a"]
 
 
 def test_storage_that_stays_away_fails_the_shard(tmp_path):
-    (tmp_path / "responses").write_text("")
+    root = tmp_path / "root"
 
-    with pytest.raises(StorageError, match="cannot write"), PartWriter(str(tmp_path / "responses"), WHOLE) as parts:
-        parts.add(response("a"))
+    parts = PartWriter(str(root / "responses"), WHOLE)
+    parts.__enter__()
+    root.rename(tmp_path / "away")
+    parts.add(response("a"))
+
+    with pytest.raises(StorageError, match="cannot write"):
+        parts.__exit__(None, None, None)
 
 
 def test_an_interrupted_part_is_written_again_under_its_own_name(tmp_path, monkeypatch):
     write = storage.write_bytes
 
-    def interrupted(uri: str, data: bytes) -> None:
-        write(uri, data)
+    def interrupted(uri: str, data: bytes, *, into_existing: bool) -> None:
+        write(uri, data, into_existing=into_existing)
         raise KeyboardInterrupt
 
     parts = PartWriter(str(tmp_path), WHOLE)
