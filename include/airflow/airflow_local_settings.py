@@ -10,6 +10,10 @@ import sys
 if "scheduler" in sys.argv:
     import fsspec.implementations.local
     import jinja2.sandbox
+    import pyarrow.compute
     import pyarrow.parquet
     import pydantic.json_schema
+    import rapidfuzz.distance
+    import rapidfuzz.fuzz
+    import tabulate  # Airflow's, for reading a DAG file
     import yaml
