@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -135,7 +134,7 @@ def published(stack: Stack) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="of one run alone, after the first")
+    parser.add_argument("--rounds", type=int, default=3, help="of one run alone, after the first; 0: none")
     parser.add_argument("--many", default="20,100", help="how many runs at once, with commas; empty: none")
     parser.add_argument("--tasks", action="store_true", help="show when each task of the runs alone began and ended")
     arguments = parser.parse_args()
@@ -148,33 +147,26 @@ def main() -> None:
             for dag_id in (dag_id for ids in dags.values() for dag_id in ids):
                 stack.client.set_paused(dag_id, False)
             idle = idle_rate(stack)
-            print(f"idle: {idle:.3f} CPU s a second")
-            runs = 1
-            costs: dict[str, list[Cost]] = defaultdict(list)
-            cost, last = run_all(stack, dags["one"], {}, idle)
-            costs["one, new samples"].append(cost)
-            for what, conf in (("one, every stage forced", {"force": True}), ("one, as every night", {})):
-                for _ in range(arguments.rounds):
-                    cost, last = run_all(stack, dags["one"], conf, idle)
-                    costs[what].append(cost)
-                    runs += 1
-                if arguments.tasks:
-                    show_tasks(stack, last[0])
+            print(f"idle: {idle:.3f} CPU s a second", flush=True)
+            alone = (("new samples", 1, {}), ("every stage forced", arguments.rounds, {"force": True}))
+            for what, rounds, conf in (*alone, ("as every night", arguments.rounds, {})):
+                done = [run_all(stack, dags["one"], conf, idle) for _ in range(rounds)]
+                if done:
+                    show(f"one, {what}", [cost for cost, _ in done])
+                if done and arguments.tasks:
+                    show_tasks(stack, done[-1][1][0])
             for number in many:
-                cost, _ = run_all(stack, dags[f"at-once-{number}"], {}, idle)
-                costs[f"{number} at once, new samples"].append(cost)
-                runs += number
-            for what, each in costs.items():
-                cpu, wall = zip(*each, strict=True)
-                print(f"{what}: {spread(cpu)} CPU s, {spread(wall)} s")
+                show(f"{number} at once, new samples", [run_all(stack, dags[f"at-once-{number}"], {}, idle)[0]])
+            runs = 1 + 2 * arguments.rounds + sum(many)
             if published(stack) != runs:
                 sys.exit(f"{runs} runs, but {published(stack)} results were announced")
 
 
-def spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{min(values):.1f} / {statistics.median(values):.1f} / {max(values):.1f}"
+def show(what: str, costs: Sequence[Cost]) -> None:
+    cpu, wall = (
+        f"{min(each):.1f} / {statistics.median(each):.1f} / {max(each):.1f}" for each in zip(*costs, strict=True)
+    )
+    print(f"{what}: {cpu} CPU s, {wall} s", flush=True)
 
 
 if __name__ == "__main__":

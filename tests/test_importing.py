@@ -126,3 +126,12 @@ def test_frames_are_known_to_pyarrow_all_the_same():
     )
 
     assert "pandas" in modules_after(code)
+
+
+def test_importing_the_specs_reads_no_source_files():
+    # Pydantic would, for descriptions, and for that look at the file of every module: a third of a task's start.
+    code = "import linecache, llm_eval.specs; print(sorted(n for n in linecache.cache if 'llm_eval' in n))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=True)
+
+    assert done.stdout == "[]\n"

@@ -11,6 +11,10 @@ import sys
 if {"scheduler", "worker"} & set(sys.argv):
     import fsspec.implementations.local
     import jinja2.sandbox
+    import pyarrow.compute
     import pyarrow.parquet
     import pydantic.json_schema
+    import rapidfuzz.distance
+    import rapidfuzz.fuzz
+    import tabulate  # Airflow's, for reading a DAG file
     import yaml

@@ -16,7 +16,7 @@ Aggregation = Literal["macro", "micro"]
 class Spec(BaseModel):
     """Base of everything a user writes: frozen, unknown keys refused, values hidden in error messages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class NamedCall(Spec):

@@ -9,7 +9,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from llm_eval.airflow.failures import in_airflow_words
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag, schedule_of
 from llm_eval.errors import BackendLost, StorageError, TooManyFailures
-from llm_eval.specs import ModelSpec, SuiteSpec
+from llm_eval.specs import ModelSpec, RunParams, SuiteSpec
 
 STAGES = ["plan", "fetch", "validate", "render", "infer", "score", "publish"]
 
@@ -152,6 +152,26 @@ def test_a_dag_survives_storing_in_airflows_database(dag):
 
     assert restored.task_ids == dag.task_ids
     assert [t.operator_name for t in restored.tasks] == [t.operator_name for t in dag.tasks]
+
+
+def test_parameters_are_stored_once_for_the_dag_and_checked_there():
+    stored = DagSerialization.serialize_dag(dag_of(model()))
+    restored = DagSerialization.deserialize_dag(stored)
+
+    assert [name for name, _ in stored["params"]] == list(RunParams.model_fields)
+    assert [task.task_id for task in restored.tasks if task.params] == []
+    assert restored.params.validate()["limit"] is None
+    with pytest.raises(ValueError, match="less than the minimum of 1"):
+        restored.params.deep_merge({"limit": 0}).validate()
+
+
+def test_a_schedule_is_made_once_however_many_dags_are_stored_with_it():
+    stored = [DagSerialization.serialize_dag(dag_of(model(), suite(schedule="0 2 * * *"))) for _ in range(2)]
+
+    first, second = (DagSerialization.deserialize_dag(dag).timetable for dag in stored)
+
+    assert first is second
+    assert first.serialize()["expressions"] == ["0 2 * * *"]
 
 
 def test_publish_announces_what_the_leaderboard_follows():
