@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from llm_eval.errors import InputError
 from llm_eval.remote.client import FINISHED, AirflowClient, DagRun, RequestRefused
 
 _NOTHING, _RUNNING = 422, 409
+_SEEN_SECONDS = 60.0
 
 Reprocess = Literal["none", "failed", "completed"]
 
@@ -60,7 +62,7 @@ def start(client: AirflowClient, dag_ids: Sequence[str], wanted: Range) -> dict[
     started: list[int] = []
     for dag_id in dag_ids:
         try:
-            started.append(int(client.call("POST", "/api/v2/backfills", wanted.body(dag_id))["id"]))
+            started.append(_start(client, dag_id, wanted))
         except RequestRefused as error:
             for number in started:
                 client.call("PUT", f"/api/v2/backfills/{number}/cancel")
@@ -71,6 +73,19 @@ def start(client: AirflowClient, dag_ids: Sequence[str], wanted: Range) -> dict[
                 ) from error
             raise
     return {f"{run.dag_id} · {run.partition_key}": run for run in _runs(client, dag_ids) if run.run_id not in before}
+
+
+def _start(client: AirflowClient, dag_id: str, wanted: Range) -> int:
+    """The backfill's number. One whose runs have all ended is at work for Airflow for another half a minute."""
+    limit = time.monotonic() + _SEEN_SECONDS
+    while True:
+        try:
+            return int(client.call("POST", "/api/v2/backfills", wanted.body(dag_id))["id"])
+        except RequestRefused as error:
+            ended = all(run.state in FINISHED for run in _runs(client, [dag_id]))
+            if error.status != _RUNNING or not ended or time.monotonic() > limit:
+                raise
+            time.sleep(1.0)
 
 
 def stop(client: AirflowClient, dag_ids: Sequence[str]) -> None:

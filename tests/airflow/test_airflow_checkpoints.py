@@ -112,9 +112,14 @@ def test_airflows_own_backfill_takes_parameters_and_goes_backwards(world):
     command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", EVALUATIONS[0]]
     command += ["--from-date", "2025-11-01", "--to-date", "2025-11-08", "--reprocess-behavior", "completed"]
     command += ["--dag-run-conf", '{"limit": 7}', "--max-active-runs", "1", "--run-backwards"]
+    world.client.set_paused(EVALUATIONS[0], False)
+    # Airflow takes half a minute to see that the backfill of another test has ended.
+    backfills = f"/api/v2/backfills?dag_id={EVALUATIONS[0]}"
+    until(lambda: all(one["completed_at"] for one in world.client.call("GET", backfills)["backfills"]))
     before = {run.run_id for run in world.client.runs([EVALUATIONS[0]])}
 
-    subprocess.run(command, env=world.stack.environment, check=True, capture_output=True, timeout=SECONDS)
+    done = subprocess.run(command, env=world.stack.environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
 
     def made():
         new = [run for run in world.client.runs([EVALUATIONS[0]]) if run.run_id not in before]
