@@ -28,6 +28,7 @@ def deployed(tmp_path_factory, small_catalog) -> Iterator[tuple[Stack, object]]:
     place.write("datasets", "tiny", f"{tiny}generation: {{max_tokens: 8}}\n")
     place.write("suites", "small", {"models": list(MODELS), "datasets": ["tiny"]})
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm_eval.airflow.stack.LIFE_SECONDS", 0.0)  # a worker is killed soon after its start
         patch.setenv("LLM_EVAL_CATALOG", str(place.catalog))
         patch.setenv("LLM_EVAL_ROOT", str(place.root))
         patch.setenv("LLM_EVAL_MODELS", str(folder / "models"))

@@ -70,6 +70,7 @@ def airflow(tmp_path_factory, small_catalog) -> Iterator[Airflow]:
     (folder / "data" / "forty.jsonl").write_text("\n".join(rows))
     place.write("suites", "small", {"models": list(MODELS), "datasets": ["forty"]})
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm_eval.airflow.stack.LIFE_SECONDS", 0.0)  # a scheduler is killed soon after its start
         patch.setenv("LLM_EVAL_CATALOG", str(place.catalog))
         patch.setenv("LLM_EVAL_ROOT", str(place.root))
         for name in MODELS:

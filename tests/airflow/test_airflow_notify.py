@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from rich.console import Console
 
+from llm_eval.airflow import stack as stack_module
 from llm_eval.airflow.processes import members
 from llm_eval.airflow.stack import Stack
 from llm_eval.remote.watch import wait_for
@@ -33,7 +34,12 @@ def running(tmp_path_factory, small_catalog):
     place.write("suites", "small", {**suite, "schedule": None})
     place.write("suites", "limited", {**suite, "models": ["slow"], "late_after_hours": LATE_SECONDS / 3600})
     place.write("suites", "killed", {**suite, "models": ["endless"], "notify": channels[2:]})
+    # Airflow's own place for such rules: a killed task gets three tries here, not seven over five minutes.
+    (folder / "policy").mkdir()
+    (folder / "policy" / "airflow_local_settings.py").write_text("def task_policy(task):\n    task.retries = 2\n")
     with webhooks() as hooks, pytest.MonkeyPatch.context() as patch:
+        paths = stack_module.SEARCH_PATHS["PYTHONPATH"]
+        patch.setitem(stack_module.SEARCH_PATHS, "PYTHONPATH", (folder / "policy", *paths))
         patch.setenv("LLM_EVAL_CATALOG", str(place.catalog))
         patch.setenv("LLM_EVAL_ROOT", str(place.root))
         chat = {"conn_type": "slackwebhook", "host": f"{hooks.url}/ok", "password": "T0/B0/XYZ"}
