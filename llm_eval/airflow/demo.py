@@ -22,7 +22,7 @@ from llm_eval.airflow.up import airflow_home, unwind_on_signals
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InputError, LlmEvalError, MissingWeights, RunFailed
 from llm_eval.remote import backfill, ids
-from llm_eval.remote.client import FINISHED, AirflowClient, DagRun
+from llm_eval.remote.client import FINISHED, AirflowClient
 from llm_eval.remote.watch import Outcome, wait_for
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, SuiteSpec
@@ -81,15 +81,15 @@ def evaluate(client: AirflowClient, suite: SuiteSpec, found: list[Checkpoint], c
     was_paused = {dag_id: client.is_paused(dag_id) for dag_id in (*dag_ids, leaderboard)}
     try:
         client.set_paused(leaderboard, False)
+        before = {run.run_id for run in client.runs([leaderboard])}
         backfill.stop(client, dag_ids)
         begin, end = (datetime.fromisoformat(found[i].created_at) for i in (0, -1))
         wanted = backfill.Range(begin, end, {}, reprocess="completed", max_active_runs=len(found))
         runs = backfill.start(client, dag_ids, wanted)
         console.print(f"Airflow: backfill of {len(found)} checkpoints, {len(runs)} runs of {len(dag_ids)} DAGs")
         outcomes = wait_for(client, runs, console, RUNS_SECONDS)
-        published = [o.run for o in outcomes if o.reason is None and ids.pair_of_dag(o.run.dag_id)]
-        if published:
-            wait_for_leaderboard(client, leaderboard, published)
+        if any(o.reason is None and ids.pair_of_dag(o.run.dag_id) for o in outcomes):
+            wait_for_leaderboard(client, leaderboard, before)
         return outcomes
     except KeyboardInterrupt:
         console.print("stopping …")
@@ -101,18 +101,14 @@ def evaluate(client: AirflowClient, suite: SuiteSpec, found: list[Checkpoint], c
                 client.set_paused(dag_id, True)  # or the nightly schedule would start with the next `make up`
 
 
-def wait_for_leaderboard(client: AirflowClient, dag_id: str, published: list[DagRun]) -> None:
-    """Until the leaderboard was rebuilt after the last of these runs. Raises RunFailed if it fails or never comes."""
-    tasks = (task for run in published for task in client.tasks(run) if task.task_id == "publish" and task.ended_at)
-    last = max(datetime.fromisoformat(task.ended_at or "") for task in tasks)
+def wait_for_leaderboard(client: AirflowClient, dag_id: str, before: set[str]) -> None:
+    """Until the runs that the results have asked for are over; not those `before`. Raises RunFailed if one fails."""
     limit = time.monotonic() + LEADERBOARD_SECONDS
     while time.monotonic() < limit:
-        # Several results may make one rebuild, but one that was asked for after the last of them has seen them all.
-        after = [run for run in client.runs([dag_id]) if datetime.fromisoformat(run.queued_at) >= last]
-        ended = [run for run in after if run.state in FINISHED]
-        if ended:
-            if ended[0].state != "success":
-                raise RunFailed(f"{dag_id}: {client.why_failed(ended[0])}")
+        asked = [run for run in client.runs([dag_id]) if run.run_id not in before]
+        if asked and all(run.state in FINISHED for run in asked):
+            if asked[0].state != "success":
+                raise RunFailed(f"{dag_id}: {client.why_failed(asked[0])}")
             return
         time.sleep(0.5)
     raise RunFailed(f"{dag_id} did not follow the published results within {LEADERBOARD_SECONDS:g} s")

@@ -15,7 +15,7 @@ from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
 from llm_eval.airflow.deployment import GPU_QUEUE
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.notify import failure_notice, late_alerts
-from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, ReportOperator, StageOperator
+from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, PublishOperator, ReportOperator, StageOperator
 from llm_eval.airflow.params import dag_params
 from llm_eval.airflow.timetables import cron_timetable
 from llm_eval.remote import ids
@@ -66,7 +66,8 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         before = [StageOperator(task_id=s, stage=s, run_uri=run_uri) for s in ("validate", "render")]
         infer = _infer(evaluation.model, run_uri, plan.output)
         score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
-        publish = StageOperator(task_id="publish", stage="publish", run_uri=run_uri, outlets=[RESULTS])
+        boards = [ids.leaderboard_dag_id(suite.name) for suite in suites]
+        publish = PublishOperator(task_id="publish", run_uri=run_uri, leaderboards=boards, outlets=[RESULTS])
         chain(plan, fetch, before, infer, score, publish)
     # Only now: tasks made after it would each carry a copy, and reading a DAG would take Airflow five times as long.
     dag.params = dag_params()

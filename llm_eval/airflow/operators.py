@@ -6,8 +6,9 @@ child process (child.py) or in a pod (pods.py). All of them call the same `run_s
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,9 @@ from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+SOON_SECONDS = 10
 RUN_URI_KEY = "run_uri"  # the XCom that plan leaves beside its return value
 
 
@@ -137,6 +141,41 @@ def check_run(run_uri: str) -> None:
 
     if not storage.exists(address := layout.join(run_uri, "run.json")):
         raise StorageError(f"{address}: the run was planned, but is not to be seen. Is the root there, and the same?")
+
+
+class PublishOperator(StageOperator):
+    """Publishes, and has the leaderboards of the suites rebuilt that ask for the pair."""
+
+    template_fields = (*StageOperator.template_fields, "leaderboards")
+
+    def __init__(self, *, leaderboards: Sequence[str], **keywords: Any) -> None:
+        super().__init__(stage="publish", **keywords)
+        self.leaderboards = list(leaderboards)
+
+    def execute(self, context: Mapping[str, Any]) -> None:
+        super().execute(context)
+        if context["dag_run"].partition_key is not None:
+            start_soon(context["ti"], self.leaderboards, datetime.now(UTC))
+
+
+def start_soon(ti: Any, dag_ids: Sequence[str], now: datetime) -> None:
+    """Start each DAG at the next ten seconds, once for all who ask until then; not where a run of it waits already.
+
+    What a run for a checkpoint announces reaches only DAGs that are partitioned themselves (Airflow 3.3), and a
+    leaderboard is about all checkpoints.
+    """
+    from airflow.sdk.exceptions import ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    at = datetime.fromtimestamp((int(now.timestamp()) // SOON_SECONDS + 1) * SOON_SECONDS, UTC)
+    for dag_id in dag_ids:
+        if ti.get_dr_count(dag_id=dag_id, states=["queued"]) > 0:
+            continue  # it will see what has just been published, be its DAG paused until next week
+        asked = TriggerDagRun(dag_id=dag_id, run_id=f"results__{at:%Y-%m-%dT%H:%M:%S}", run_after=at)
+        answer = SUPERVISOR_COMMS.send(asked)
+        if isinstance(answer, ErrorResponse) and answer.error != ErrorType.DAGRUN_ALREADY_EXISTS:
+            logger.warning("%s was not started: %s %s", dag_id, answer.error, answer.detail or "")
 
 
 def announce(context: Mapping[str, Any], run_uri: str, counts: Mapping[str, int | float]) -> None:
