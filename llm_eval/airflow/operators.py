@@ -82,7 +82,7 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
     """
 
     custom_operator_name = StageName()
-    template_fields = ("run_uri", "shard")
+    template_fields: tuple[str, ...] = ("run_uri", "shard")
     ui_color = "#eef6ee"
     _child: Child | None = None
 

@@ -102,9 +102,12 @@ def test_a_backfill_evaluates_each_checkpoint_of_the_range_once(world):
     assert planned.splitlines() == [f"{dag_id}: step-1, step-2" for dag_id in (*EVALUATIONS, REPORT)]
     assert world.values() == {}
 
+    world.client.set_paused("leaderboard__small", False)
     world.command(*asked)
     assert world.values() == {(f"step-{n}", dataset): 1.0 for n in (1, 2) for dataset in DATASETS}
     assert (world.place.root / "reports" / "small" / "trained" / "step-2" / "report.html").exists()
+    until(lambda: [run for run in world.client.runs(["leaderboard__small"]) if run.ended_at])
+    assert "step-2" in (world.place.root / "leaderboards" / "small" / "leaderboard.html").read_text()
     assert "or all of them have their runs (--reprocess)" in world.command(*asked, code=2)
 
 
