@@ -21,6 +21,9 @@ for _name in [name for name in os.environ if name.startswith("LLM_EVAL_")]:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The models are tiny, and the workers of pytest-xdist share the cores: with a thread per core each, threads mostly wait
+# for threads, and the tests of the engine take fourteen times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell starts what it puts in the background with Ctrl-C ignored, and the processes that tests start inherit it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
