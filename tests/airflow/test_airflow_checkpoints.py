@@ -14,7 +14,7 @@ from llm_eval import results
 from llm_eval.airflow.stack import Stack
 from llm_eval.remote.client import RequestRefused
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 SECONDS = 240.0
 DATASETS = ("one", "two")

@@ -14,8 +14,10 @@ from llm_eval.airflow.stack import Stack
 from llm_eval.remote.watch import wait_for
 from tests.airflow.receivers import webhooks
 
+pytestmark = pytest.mark.timeout(900)
+
 CONSOLE = Console(force_terminal=False)
-RUN_SECONDS = 150.0
+RUN_SECONDS = 240.0
 SLOW = {"backend": {"kind": "scripted", "seconds_per_reply": 1.0}, "chat": False}
 ENDLESS = {"backend": {"kind": "scripted", "seconds_per_reply": 60.0}, "chat": False}
 LATE_SECONDS = 4.0
