@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -63,7 +62,7 @@ def wait_for(
     outcomes: dict[str, Outcome] = {}
     limit = time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds)
     board: Board | Tally = Board(console, list(runs)) if len(runs) <= BOARD_ROWS else Tally(console, runs)
-    with board:
+    with board.bars:
         while waiting:
             if time.monotonic() > limit:
                 raise RunFailed(f"still running after {timeout_seconds:g} s: {', '.join(waiting.values())}")
@@ -87,7 +86,7 @@ class Tally:
     def __init__(self, console: Console, runs: Mapping[str, DagRun]) -> None:
         self._console, self.is_live = console, console.is_terminal
         columns = [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
-        self._bars = Progress(
+        self.bars = Progress(
             *columns,
             TextColumn("{task.fields[failed]}"),
             TimeElapsedColumn(),
@@ -96,25 +95,16 @@ class Tally:
             disable=not self.is_live,
         )
         totals = Counter(run.dag_id for run in runs.values())
-        self._rows = {dag_id: self._bars.add_task(dag_id, total=n, failed="") for dag_id, n in totals.items()}
+        self._rows = {dag_id: self.bars.add_task(dag_id, total=n, failed="") for dag_id, n in totals.items()}
         self._failed: Counter[str] = Counter()
         self._ended, self._total = 0, len(runs)
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def finish(self, outcome: Outcome) -> None:
         dag_id = outcome.run.dag_id
         self._ended += 1
         self._failed[dag_id] += outcome.reason is not None
         failed = f"{self._failed[dag_id]} failed" if self._failed[dag_id] else ""
-        self._bars.update(self._rows[dag_id], advance=1, failed=failed)
+        self.bars.update(self._rows[dag_id], advance=1, failed=failed)
         if not self.is_live:
             line = f"{self._ended} of {self._total}: {outcome.label}: {told(outcome)}"
             self._console.print(escape(line), highlight=False, soft_wrap=True)
@@ -127,29 +117,20 @@ class Board:
         self._console, self.is_live = console, console.is_terminal
         columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn()]
         columns += [TextColumn("{task.fields[doing]}"), TimeElapsedColumn()]
-        self._bars = Progress(*columns, console=console, disable=not self.is_live)
+        self.bars = Progress(*columns, console=console, disable=not self.is_live)
         self._rows: dict[str, TaskID] = {
-            label: self._bars.add_task(escape(label), total=None, doing="waiting") for label in labels
+            label: self.bars.add_task(escape(label), total=None, doing="waiting") for label in labels
         }
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def show(self, labels: Mapping[Key, str], tasks: Sequence[Task]) -> None:
         """`tasks`: of any runs; those of runs without a label are passed over."""
         for key, label in labels.items():
             mine = [task for task in tasks if (task.dag_id, task.run_id) == key]
             done = sum(task.state in DONE for task in mine)
-            self._bars.update(self._rows[label], completed=done, total=len(mine) or None, doing=doing(mine))
+            self.bars.update(self._rows[label], completed=done, total=len(mine) or None, doing=doing(mine))
 
     def finish(self, outcome: Outcome) -> None:
-        self._bars.update(self._rows[outcome.label], doing="failed" if outcome.reason else "done")
+        self.bars.update(self._rows[outcome.label], doing="failed" if outcome.reason else "done")
         if not self.is_live:
             self._console.print(escape(f"{outcome.label}: {told(outcome)}"), highlight=False, soft_wrap=True)
 

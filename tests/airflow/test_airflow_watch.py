@@ -41,7 +41,8 @@ def test_a_run_is_shown_by_what_it_is_at(tasks, shown):
 
 def test_without_a_terminal_each_ended_run_is_one_plain_line():
     file = StringIO()
-    with Board(Console(file=file, width=40), ["gsm8k · [step-1]", "mmlu"]) as board:
+    board = Board(Console(file=file, width=40), ["gsm8k · [step-1]", "mmlu"])
+    with board.bars:
         board.finish(Outcome("gsm8k · [step-1]", RUN, None))
         board.finish(Outcome("mmlu", RUN, "plan: model 'm': there is no folder '/models/[m]'"))
 
