@@ -23,7 +23,7 @@ from typing import IO, Self
 
 import httpx
 
-from llm_eval import settings
+from llm_eval import settings, storage
 from llm_eval.airflow.deployment import LOCAL, Deployment
 from llm_eval.airflow.home import PASSWORDS_FILE, USER, bury_schedulers, lock_home, password_of
 from llm_eval.airflow.processes import Guard, end_sessions
@@ -155,7 +155,7 @@ class Stack:
         self.client = AirflowClient(self.url, USER, self.password)
         self.client.import_pools(json.loads((settings.HOME / "include" / "pools.json").read_text()))
         running = {"url": self.url, "user": USER, "passwords": PASSWORDS_FILE}
-        (self.home / RUNNING_FILE).write_text(json.dumps(running))
+        storage.write_json(str(self.home / RUNNING_FILE), running)
         self._tell(f"Airflow: ready after {time.monotonic() - began:.1f} s")
 
     def _spawn(self, name: str, *arguments: str) -> Component:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from llm_eval import settings
+import httpx
+
+from llm_eval import settings, storage
 from llm_eval.errors import InputError
 from llm_eval.remote.client import AirflowClient
 
@@ -26,10 +28,19 @@ def connect(environment: Mapping[str, str]) -> AirflowClient:
         return AirflowClient(url.rstrip("/"), environment[USER], environment[PASSWORD])
     home = Path(environment.get("AIRFLOW_HOME") or settings.HOME / "var" / "airflow")
     for candidate in sorted(home.parent.glob(f"{home.name}*/{RUNNING_FILE}")):
-        found = json.loads(candidate.read_text())
+        found = storage.read_json(str(candidate))
+        if not _answers(found["url"]):
+            continue  # it was killed, and could not take its address away
         password = json.loads((candidate.parent / found["passwords"]).read_text())[found["user"]]
         return AirflowClient(found["url"], found["user"], password)
     raise InputError(
         f"no Airflow to speak to: none runs from {home}. Start one with `make up`, or name yours in {URL}, {USER} and "
         f"{PASSWORD}."
     )
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/api/v2/monitor/health", timeout=5.0, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
