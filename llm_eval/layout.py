@@ -8,6 +8,7 @@ from llm_eval.errors import InputError
 from llm_eval.fingerprint import slug
 from llm_eval.specs import RunSpec
 
+PUBLISHED = "published.json"  # in a run's folder: all its rows are where readers look
 RUN_DEPTH = 4  # runs/{model}/{dataset}/{run_id}
 
 

@@ -132,6 +132,18 @@ def run(root: str, run_id: str) -> list[Result]:
     return _rows(_published(root, set(), set(), run_id))
 
 
+def was_left(root: str, model: str, dataset: str, checkpoint: str, since: datetime) -> bool:
+    """Whether a run of a dataset (reference) for a checkpoint, planned since then, has not published."""
+    for address in storage.files(layout.join(root, "runs", model, dataset)):
+        run = layout.join(address, "run.json")
+        if storage.exists(run) and not storage.exists(layout.join(address, layout.PUBLISHED)):
+            planned = storage.read_json(run)
+            is_about = (planned["checkpoint"] or {}).get("name") == checkpoint
+            if is_about and datetime.fromisoformat(planned["planned_at"]) >= since:
+                return True
+    return False
+
+
 def samples(root: str, run_id: str, model: str, dataset: str) -> list[SampleResult]:
     """What each sample of one run was asked, answered and scored. `dataset`: name or reference. Raises InputError."""
     return tables.read(_samples_file(root, run_id, model, dataset), SampleResult, later=_LATER)

@@ -144,7 +144,10 @@ class AllPublished(BaseSensorOperator):  # type: ignore[misc]
         for dataset in sorted(waiting):
             if dataset in active:
                 missing[dataset] = LATE
-            elif ti.get_dr_count(dag_id=dags[dataset], run_ids=[dag_run.run_id], states=["failed"]) > 0:
+            elif ti.get_dr_count(dag_id=dags[dataset], run_ids=[dag_run.run_id], states=["failed"]) > 0 or (
+                # A backfill's runs have ids of their own.
+                results.was_left(settings.root, self.model, dataset, checkpoint_of(dag_run), began - _GRACE)
+            ):
                 missing[dataset] = FAILED
             elif dataset not in published:
                 missing[dataset] = ABSENT

@@ -24,7 +24,7 @@ from llm_eval.stages.score import read_scores
 
 
 def manifest(context: StageContext) -> str:
-    return layout.join(context.layout.run_uri, "published.json")
+    return layout.join(context.layout.run_uri, layout.PUBLISHED)
 
 
 def run(context: StageContext) -> Counts:
