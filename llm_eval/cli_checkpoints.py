@@ -154,6 +154,8 @@ def backfill(
         max_active_runs,
         backwards,
     )
+    if wanted.begin > wanted.end:
+        raise InputError(f"--from {begin} is later than --to {end or 'now'}: there is nothing between them")
     dag_ids = _dags(context, model, suite)
     client, console = connect(os.environ), Console(highlight=False)
     for dag_id in dag_ids:

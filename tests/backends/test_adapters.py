@@ -211,7 +211,7 @@ def test_an_adapter_trained_on_a_model_of_another_name_is_warned_of(loaded, trai
 
 
 def test_an_adapter_trained_on_the_same_name_elsewhere_is_not(loaded, trained, caplog):
-    adapter = trained(base_model_name_or_path="/home/trainer/Llama").folder
+    adapter = trained(base_model_name_or_path="elsewhere/Llama").folder
     with caplog.at_level(logging.WARNING):
         loaded(adapter=adapter)
     assert caplog.text == ""
