@@ -7,7 +7,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from llm_eval.errors import StorageError
@@ -59,7 +59,7 @@ def write_bytes(uri: str, data: bytes, *, into_existing: bool = False) -> None:
         try:
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            _remove(temporary)
             raise
 
 
@@ -87,7 +87,7 @@ def _create_local(path: str, data: bytes) -> None:
     try:
         os.link(temporary, path)
     finally:
-        os.unlink(temporary)
+        _remove(temporary)
 
 
 def _written_beside(path: str, data: bytes, into_existing: bool = False) -> str:
@@ -102,10 +102,15 @@ def _written_beside(path: str, data: bytes, into_existing: bool = False) -> str:
             file.flush()
             os.fsync(file.fileno())  # a full disk may show itself only here
     except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        _remove(temporary)
         raise
     return temporary
+
+
+def _remove(temporary: str) -> None:
+    """Its folder may be gone, or it may have got its name already: neither may hide what was going wrong."""
+    with suppress(OSError):
+        os.unlink(temporary)
 
 
 def make_folder(uri: str) -> None:
