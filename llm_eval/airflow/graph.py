@@ -21,7 +21,7 @@ from llm_eval.airflow.timetables import cron_timetable
 from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
-GPU_POOL = "gpu"
+CPU_POOL, GPU_POOL = "cpu", "gpu"
 RESULTS = AssetAlias(ids.RESULTS_ALIAS)
 LIGHT_BACKENDS = frozenset({"scripted", "replay"})
 """Backends without weights: they answer in the task's own process."""
@@ -77,19 +77,20 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
 def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
     """The mapped task that answers: in a pod, in a child process, or, for light backends, in the task itself."""
     needs_gpu = model.run_on == "kubernetes" or (model.resources.gpus > 0 and model.backend.kind not in LIGHT_BACKENDS)
-    common = {
+    own_process = model.backend.kind not in LIGHT_BACKENDS
+    common: dict[str, Any] = {
         "task_id": "infer",
         "stage": "infer",
         "run_uri": run_uri,
         "map_index_template": "{{ task.shard }}",
-        **({"pool": GPU_POOL} if needs_gpu else {}),
     }
+    if needs_gpu or own_process:
+        common["pool"] = GPU_POOL if needs_gpu else CPU_POOL
     if model.run_on == "kubernetes":
         from llm_eval.airflow.pods import StagePodOperator  # 1.6 s: only where it is needed
 
         needs = model.resources.model_dump(mode="json")
         return StagePodOperator.partial(needs=needs, **common).expand(shard=shards)
-    own_process = model.backend.kind not in LIGHT_BACKENDS
     queue = {"queue": GPU_QUEUE} if needs_gpu else {}  # of Celery's workers; other executors have none
     return StageOperator.partial(own_process=own_process, **queue, **common).expand(shard=shards)
 

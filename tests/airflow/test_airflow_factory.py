@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -124,9 +125,17 @@ def test_parsing_the_dag_files_imports_nothing_heavy(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("component", "ahead"), [("scheduler", True), ("api-server", False)])
-def test_only_the_scheduler_imports_libraries_ahead_of_its_tasks(component, ahead):
-    script = "import airflow_local_settings, sys; print('pyarrow' in sys.modules, 'llm_eval' in sys.modules)"
+@pytest.mark.parametrize(
+    ("component", "there"),
+    [
+        ("scheduler", ["great_expectations", "llm_eval.airflow.factory", "llm_eval.stages.score"]),
+        ("dag-processor", ["llm_eval.airflow.factory"]),
+        ("api-server", []),
+    ],
+)
+def test_what_forks_imports_ahead_what_its_forks_need(component, there):
+    named = ["great_expectations", "llm_eval.airflow.factory", "llm_eval.stages.score", "torch"]
+    script = f"import airflow, airflow.settings, json, sys; print(json.dumps([m for m in {named} if m in sys.modules]))"
 
     imported = subprocess.run(
         [sys.executable, "-c", script, component],
@@ -135,4 +144,4 @@ def test_only_the_scheduler_imports_libraries_ahead_of_its_tasks(component, ahea
         env={**os.environ, "PYTHONPATH": str(HOME / "include" / "airflow")},
     )
 
-    assert imported.stdout.split() == [str(ahead), "False"], imported.stderr
+    assert json.loads(imported.stdout.splitlines()[-1]) == there, imported.stderr

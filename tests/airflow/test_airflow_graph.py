@@ -57,12 +57,12 @@ def test_infer_is_mapped_over_shards():
     ("answers", "pool"),
     [
         (model("transformers", resources={"gpus": 1}), "gpu"),
-        (model("transformers"), "default_pool"),
+        (model("transformers"), "cpu"),
         (model("scripted", resources={"gpus": 1}), "default_pool"),
         (model("transformers", run_on="kubernetes", resources={"image": "i"}), "gpu"),
     ],
 )
-def test_models_that_need_a_gpu_or_a_pod_wait_in_the_gpu_pool(answers, pool):
+def test_models_wait_in_the_pool_of_what_they_need(answers, pool):
     dag = dag_of(answers)
 
     assert dag.get_task("infer").pool == pool
