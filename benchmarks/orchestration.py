@@ -143,7 +143,9 @@ def main() -> None:
         folder = Path(name)
         dags = write_catalog(folder, [("one", 1), *((f"at-once-{n}", n) for n in many)])
         os.environ.update(LLM_EVAL_CATALOG=str(folder / "catalog"), LLM_EVAL_ROOT=str(folder / "root"))
-        with Stack(folder / "airflow", tell=lambda line: print(line, file=sys.stderr)) as stack:
+        with Stack(
+            Path(os.environ.get("KEEP") or folder / "airflow"), tell=lambda line: print(line, file=sys.stderr)
+        ) as stack:
             for dag_id in (dag_id for ids in dags.values() for dag_id in ids):
                 stack.client.set_paused(dag_id, False)
             idle = idle_rate(stack)

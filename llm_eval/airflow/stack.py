@@ -1,9 +1,10 @@
 """A whole Airflow on this machine, for the demo, the UI and the tests: started, watched, stopped to the last process.
 
-The same components as `airflow standalone`, started one by one: standalone offers the logs of all tasks on two ports
-of every network interface, and leaves its children behind when it is killed. Here nothing listens but the API server,
-on 127.0.0.1 and a free port, behind a generated password; and all of it ends when this process does, however.
-One home belongs to one stack at a time, so a second one beside it (`make demo` while `make up` runs) takes the next.
+The components of `airflow standalone`, started one by one, and a second API server for the tasks: standalone offers
+the logs of all tasks on two ports of every network interface, and leaves its children behind when killed. Here nothing
+listens but the API servers, on 127.0.0.1 and free ports, behind a generated password; and all of it ends when this
+process does, however. One home belongs to one stack at a time, so a second one beside it (`make demo` while `make up`
+runs) takes the next.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import httpx
 
 from llm_eval import settings, storage
 from llm_eval.airflow.deployment import LOCAL, Deployment
+from llm_eval.airflow.environment import LOCK_SECONDS, SEARCH_PATHS, Ports, airflow_settings, own_settings, url
 from llm_eval.airflow.home import PASSWORDS_FILE, USER, bury_schedulers, lock_home, password_of
 from llm_eval.airflow.processes import Guard, end_sessions
 from llm_eval.errors import RunFailed
@@ -34,63 +36,15 @@ from llm_eval.remote.client import AirflowClient
 logger = logging.getLogger(__name__)
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
-    "api-server": ("api-server",),
+    "api-server": ("api-server", "--apps", "core"),
+    "task-api": ("api-server", "--apps", "execution"),
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
-SEARCH_PATHS: Mapping[str, tuple[Path, ...]] = {
-    "PATH": (Path(sys.executable).parent,),
-    "PYTHONPATH": (settings.HOME, settings.HOME / "include" / "airflow"),
-}
 START_SECONDS = 180.0
-LOCK_SECONDS = 30  # how long a busy machine's processes wait for SQLite's lock; its default of 5 is soon over
 LIFE_SECONDS = 60.0  # a component that ends sooner after its start will do so again
 TAIL_LINES = 30
-TALKATIVE = ("airflow.models.dag", "airflow.serialization.definitions.dag")  # a line for each DAG in every cycle
-
-
-def airflow_settings(home: Path, port: int, deployment: Deployment = LOCAL) -> dict[str, str]:
-    """Everything that Airflow is told, as environment variables.
-
-    `parallelism` stays at its default: a smaller one makes the scheduler burn time over a backlog. Pools bound what
-    runs at once. The default one, of light tasks, does with two slots what `parallelism` does: 78 CPU seconds for 20
-    runs at once instead of 56. Models on the CPU have a pool of their own.
-    """
-    url = f"http://127.0.0.1:{port}"
-    return {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.HOME / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.HOME / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(4 * (os.cpu_count() or 1)),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS_FILE),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={LOCK_SECONDS}",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__WORKERS": "1",
-        # With the default of 1 s a run of seven tasks waits seven seconds for nothing.
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        # A killed task gives back its pool slot, and is tried again, after a minute instead of five: its supervisor
-        # tells of it every five seconds, and the longest that a busy SQLite keeps anyone waiting is half of this.
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-        # And after a killed scheduler, as soon as another one knows: what this asks the database is next to nothing.
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-        # A thousand DAGs take the DAG processor some 27 CPU seconds a cycle: with the default of 30 s a core for ever.
-        # A changed catalog file is seen within a minute; so is a checkpoint that an `only_new` suite waits for.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
-        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "120",
-        "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "180",
-        "AIRFLOW__LOGGING__NAMESPACE_LEVELS": ",".join(f"{name}=WARNING" for name in TALKATIVE),
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "GX_ANALYTICS_ENABLED": "false",
-        "TOKENIZERS_PARALLELISM": "false",
-        **deployment.environment(),
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +93,13 @@ class Stack:
     def _start(self) -> None:
         began = time.monotonic()
         self._lock, self.home = lock_home(self._wanted_home)
-        port = free_port(self._wanted_port)
-        self.url = f"http://127.0.0.1:{port}"
+        ports = Ports(free_port(self._wanted_port), free_port(None))
+        self.url, self._tasks_url = url(ports.api), url(ports.tasks)
         self.password = password_of(self.home / PASSWORDS_FILE)
-        self.environment = {**os.environ, **airflow_settings(self.home, port, self._deployment)}
+        self.environment = {**os.environ, **airflow_settings(self.home, ports, self._deployment)}
         for name, first in SEARCH_PATHS.items():
             self.environment[name] = os.pathsep.join([*map(str, first), *filter(None, [os.environ.get(name)])])
+        self._own_settings = own_settings(self.home, ports, self._deployment)
         self._log = (self.home / "standalone.log").open("wb")
         self._guard = Guard(self.environment, self._lock)
         self._tell("Airflow: preparing the database …")
@@ -162,7 +117,7 @@ class Stack:
     def _spawn(self, name: str, *arguments: str) -> Component:
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow", *arguments],
-            env=self.environment,
+            env={**self.environment, **self._own_settings.get(name, {})},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -216,7 +171,7 @@ class Stack:
         try:
             answer = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5.0, trust_env=False).json()
             # Its first request makes the workers' API build itself for five seconds: better now than in the first task.
-            httpx.get(f"{self.url}/execution/health", timeout=60.0, trust_env=False)
+            httpx.get(f"{self._tasks_url}/execution/health", timeout=60.0, trust_env=False)
         except (httpx.HTTPError, ValueError):
             return set()
         return {name for name, health in answer.items() if health and health.get("status") == "healthy"}

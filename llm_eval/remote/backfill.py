@@ -91,7 +91,7 @@ def _start(client: AirflowClient, dag_id: str, wanted: Range) -> int:
 def stop(client: AirflowClient, dag_ids: Sequence[str]) -> None:
     """Cancel the backfills of these DAGs that are at work, and end their runs."""
     for dag_id in dag_ids:
-        for one in client.call("GET", "/api/v2/backfills", dag_id=dag_id, limit=1000)["backfills"]:
+        for one in client.all("backfills", "/api/v2/backfills", dag_id=dag_id):
             if one["completed_at"] is None:
                 client.call("PUT", f"/api/v2/backfills/{one['id']}/cancel")
     for run in _runs(client, dag_ids):

@@ -15,7 +15,8 @@ import httpx
 from llm_eval.errors import RunFailed
 
 APPEAR_SECONDS = 90.0  # a DAG file is parsed within seconds of the start; much longer means that it cannot be
-PAGE = 1000
+PAGE = 100  # Airflow's [api] maximum_page_limit cuts what is above it, without a word
+AT_ONCE = 50  # names in one address
 FINISHED = frozenset({"success", "failed"})
 PAUSES: tuple[float, ...] = (0.5, 2.0, 5.0)
 
@@ -77,7 +78,7 @@ class AirflowClient:
 
     def import_pools(self, pools: Mapping[str, Mapping[str, Any]]) -> None:
         """Create the pools that are not there; those that are keep their sizes, which an operator may have changed."""
-        there = {pool["name"] for pool in self.call("GET", "/api/v2/pools", limit=PAGE)["pools"]}
+        there = {pool["name"] for pool in self.all("pools", "/api/v2/pools")}
         for name, pool in pools.items():
             if name not in there:
                 self.call("POST", "/api/v2/pools", {"name": name, **pool})
@@ -102,7 +103,7 @@ class AirflowClient:
 
     def import_errors(self) -> str:
         """Import errors of DAG files, as Airflow shows them; "" if there are none."""
-        errors = self.call("GET", "/api/v2/importErrors", limit=PAGE)["import_errors"]
+        errors = self.all("import_errors", "/api/v2/importErrors")
         return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
 
     def trigger(
@@ -124,12 +125,23 @@ class AirflowClient:
             return next(run for run in self.runs([dag_id]) if run.run_id == run_id)
 
     def runs(self, dag_ids: Collection[str], **filters: Any) -> list[DagRun]:
-        """The latest runs of these DAGs, newest first. (By GET: every POST leaves a line in Airflow's audit log.)"""
-        found = []
-        for dag_id in sorted(dag_ids):
-            answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns", limit=PAGE, order_by="-run_after", **filters)
-            found += [_dag_run(run) for run in answer["dag_runs"]]
+        """All runs of these DAGs, newest first. (By GET: every POST leaves a line in Airflow's audit log.)"""
+        wanted, found = sorted(dag_ids), []
+        for first in range(0, len(wanted), AT_ONCE):
+            some = wanted[first : first + AT_ONCE]
+            # The pattern finds names that contain one of these, too.
+            runs = self.all("dag_runs", "/api/v2/dags/~/dagRuns", dag_id_pattern="|".join(some), **filters)
+            found += [_dag_run(run) for run in runs if run["dag_id"] in some]
         return sorted(found, key=lambda run: run.queued_at or "", reverse=True)
+
+    def all(self, name: str, path: str, **query: Any) -> list[Any]:
+        """Every page of a list, which an answer holds under `name`."""
+        found: list[Any] = []
+        while True:
+            answer = self.call("GET", path, limit=PAGE, offset=len(found), **query)
+            found += answer[name]
+            if not answer[name] or len(found) >= answer["total_entries"]:
+                return found
 
     def stop(self, run: DagRun) -> None:
         """Fail a run, and with it the tasks that are at work."""
@@ -143,10 +155,9 @@ class AirflowClient:
         return self._tasks(f"/api/v2/dags/{dag_id}/dagRuns/~", run_after_gte=moment)
 
     def _tasks(self, address: str, **query: Any) -> list[Task]:
-        found = self.call("GET", f"{address}/taskInstances", limit=PAGE, **query)["task_instances"]
         return [
             Task(t["dag_id"], t["dag_run_id"], t["task_id"], t["map_index"], t["try_number"], t["state"], t["end_date"])
-            for t in found
+            for t in self.all("task_instances", f"{address}/taskInstances", **query)
         ]
 
     def last_words(self, task: Task) -> str:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -26,6 +26,7 @@ from llm_eval.errors import RunFailed
 from llm_eval.remote.client import FINISHED, AirflowClient, DagRun, Task
 
 POLL_SECONDS = 1.0  # each look costs the API server some 50 ms of CPU
+LATE = timedelta(minutes=1)  # that a run's end may be seen after its moment
 BOARD_ROWS = 24  # a terminal's height
 DONE = frozenset({"success", "skipped"})
 
@@ -59,6 +60,7 @@ def wait_for(
     """
     waiting = {Key(run.dag_id, run.run_id): label for label, run in runs.items()}
     first = min((run.run_after for run in runs.values()), default="")
+    since = min((datetime.fromisoformat(run.queued_at) for run in runs.values()), default=None)
     outcomes: dict[str, Outcome] = {}
     limit = time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds)
     board: Board | Tally = Board(console, list(runs)) if len(runs) <= BOARD_ROWS else Tally(console, runs)
@@ -70,7 +72,9 @@ def wait_for(
             dag_ids = {key.dag_id for key in waiting}
             if board.is_live and isinstance(board, Board):
                 board.show(waiting, [task for dag_id in dag_ids for task in client.tasks_since(dag_id, first)])
-            for run in client.runs(dag_ids):
+            assert since is not None
+            for run in client.runs(dag_ids, end_date_gte=since.isoformat()):
+                since = max(since, datetime.fromisoformat(run.ended_at or run.queued_at) - LATE)
                 key = Key(run.dag_id, run.run_id)
                 if key in waiting and run.state in FINISHED:
                     label = waiting.pop(key)

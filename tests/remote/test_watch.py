@@ -1,12 +1,8 @@
-from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from llm_eval.airflow import demo
-from llm_eval.catalog import Catalog
-from llm_eval.errors import InputError
 from llm_eval.remote.client import DagRun, Task
 from llm_eval.remote.watch import Board, Outcome, doing
 
@@ -50,10 +46,3 @@ def test_without_a_terminal_each_ended_run_is_one_plain_line():
         "gsm8k · [step-1]: done (12.3 s)",
         "mmlu: failed in plan: model 'm': there is no folder '/models/[m]' (12.3 s)",
     ]
-
-
-def test_the_demo_says_what_to_do_when_its_model_is_not_trained(place):
-    elsewhere = replace(place.settings, models=(place.root,))
-
-    with pytest.raises(InputError, match="`make demo` trains"):
-        demo.trained(Catalog(elsewhere.catalogs), elsewhere)
