@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from llm_eval.airflow.stack import SEARCH_PATHS, airflow_settings, free_port
+from llm_eval.airflow.environment import SEARCH_PATHS, Ports, airflow_settings
+from llm_eval.airflow.stack import free_port
 
 SUITES = 4  # the models are shared out among them
 CHECKPOINTED = 4  # every fourth model has checkpoints
@@ -67,7 +68,7 @@ def _write(folder: Path, name: str, values: Mapping[str, Any]) -> None:
 
 def migrated(home: Path, catalog: Path, database: str | None) -> dict[str, str]:
     """The environment that a stack of ours gives its dag-processor, its database made; `database`: None for SQLite."""
-    shipped = airflow_settings(home, free_port(None))
+    shipped = airflow_settings(home, Ports(free_port(None), free_port(None)))
     if database is not None:
         shipped["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
     paths = {

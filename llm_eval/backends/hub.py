@@ -30,15 +30,15 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def revisions(name: str, preamble: str) -> dict[str, Commit]:
-    """Branches and tags of a repository, each with its newest commit. Raises MissingWeights that `preamble` begins."""
+def revisions(name: str, preamble: str) -> dict[str, str]:
+    """Branches and tags of a repository: names and commits. Raises MissingWeights that `preamble` begins."""
     from huggingface_hub import HfApi
 
     try:
         refs = HfApi().list_repo_refs(name)
     except Exception as error:
         raise _unreachable(name, preamble, error) from error
-    return {ref.name: commit_made(name, ref.target_commit, preamble) for ref in (*refs.branches, *refs.tags)}
+    return {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
 
 
 def commit_made(name: str, revision: str, preamble: str) -> Commit:

@@ -28,14 +28,13 @@ def available(model: ModelSpec, settings: Settings, now: datetime | None = None)
     if model.checkpoints is None:
         return []
     known = Registry.of(settings.root, model.name).entries()
+    names = {checkpoint.name for checkpoint in known}
     try:
-        found = candidates(model, settings, now or datetime.now(UTC))
+        new = candidates(model, settings, now or datetime.now(UTC), names)
     except MissingWeights:
         if not known:
             raise
-        found = []
-    names = {checkpoint.name for checkpoint in known}
-    new = [checkpoint for checkpoint in found if checkpoint.name not in names]
+        new = []
     return sorted([*known, *new], key=lambda checkpoint: checkpoint.created_at)
 
 
@@ -45,7 +44,7 @@ def discover(model: ModelSpec, settings: Settings, now: datetime | None = None) 
         return []
     registry = Registry.of(settings.root, model.name)
     names = {checkpoint.name for checkpoint in registry.entries()}
-    found = [c for c in candidates(model, settings, now or datetime.now(UTC)) if c.name not in names]
+    found = candidates(model, settings, now or datetime.now(UTC), names)
     added = [registry.add(checkpoint, may_move=True) for checkpoint in found]
     return [one.checkpoint for one in added if one.is_new]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,23 +26,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _SIGNS = ("config.json", "adapter_config.json")  # what makes a folder one: of a whole model, of an adapter
 
 
-def candidates(model: ModelSpec, settings: Settings, now: datetime) -> list[Checkpoint]:
+def candidates(model: ModelSpec, settings: Settings, now: datetime, known: Collection[str] = ()) -> list[Checkpoint]:
     """Complete checkpoints that are there now, oldest first; [] for a model whose checkpoints are only registered.
 
+    Those called as in `known` are left out, and neither read nor asked for.
     Raises MissingWeights if the place to look at does not exist or the hub does not answer.
     """
     match model.checkpoints:
         case CheckpointFolders() as folders:
-            found = list(_folders(model, folders, settings, now))
+            found = list(_folders(model, folders, settings, now, known))
         case HubRevisions(pattern=pattern):
-            found = list(_revisions(model, pattern))
+            found = list(_revisions(model, pattern, known))
         case _:
             return []
     # Folders copied within one second are told apart by the numbers in their names: step-900 before step-1000.
     return sorted(found, key=lambda c: (c.created_at, _numbers_as_numbers(c.name)))
 
 
-def _folders(model: ModelSpec, spec: CheckpointFolders, settings: Settings, now: datetime) -> Iterator[Checkpoint]:
+def _folders(
+    model: ModelSpec, spec: CheckpointFolders, settings: Settings, now: datetime, known: Collection[str]
+) -> Iterator[Checkpoint]:
     folder = find(spec.path, settings.models)
     if folder is None:
         places = ", ".join(str(f / spec.path) for f in settings.models)
@@ -52,7 +55,7 @@ def _folders(model: ModelSpec, spec: CheckpointFolders, settings: Settings, now:
         )
     for path in folder.glob(spec.pattern):
         sign = next((path / name for name in _SIGNS if (path / name).is_file()), None)
-        if sign is None or not _is_usable(model, path.name):
+        if sign is None or path.name in known or not _is_usable(model, path.name):
             continue
         reason = _unsettled(path, spec.settled_seconds, now) or why_incomplete(path)
         if reason is not None:
@@ -71,13 +74,14 @@ def _unsettled(folder: Path, settled_seconds: float, now: datetime) -> str | Non
     return f"written into {age:.0f} s ago" if age < settled_seconds else None
 
 
-def _revisions(model: ModelSpec, pattern: str) -> Iterator[Checkpoint]:
+def _revisions(model: ModelSpec, pattern: str, known: Collection[str]) -> Iterator[Checkpoint]:
     assert isinstance(model.backend, TransformersBackend)  # as the spec says
-    for name, commit in hub.revisions(model.backend.path, f"model {model.name!r}:").items():
-        usable = name.replace("/", "-")
-        if fnmatch.fnmatchcase(name, pattern) and _is_usable(model, usable):
-            created = moment(commit.created_at).isoformat()
-            yield Checkpoint(name=usable, path=model.backend.path, created_at=created, revision=commit.sha)
+    repository, preamble = model.backend.path, f"model {model.name!r}:"
+    for revision, sha in hub.revisions(repository, preamble).items():
+        name = revision.replace("/", "-")
+        if fnmatch.fnmatchcase(revision, pattern) and name not in known and _is_usable(model, name):
+            created = moment(hub.commit_made(repository, sha, preamble).created_at).isoformat()
+            yield Checkpoint(name=name, path=repository, created_at=created, revision=sha)
 
 
 def _is_usable(model: ModelSpec, name: str) -> bool:
