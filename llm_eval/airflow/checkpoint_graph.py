@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Asset, CronTriggerTimetable, PartitionedAssetTimeta
 from llm_eval import layout
 from llm_eval.airflow.arrivals import AllPublished, DiscoverOperator, StartOperator
 from llm_eval.airflow.failures import RETRIES
+from llm_eval.airflow.notify import failure_notice
 from llm_eval.airflow.timetables import CheckpointTimetable, Tick
 from llm_eval.airflow.verdicts import CheckpointReportOperator, GateOperator
 from llm_eval.remote import ids
@@ -29,6 +30,7 @@ def build_report_dag(suite: SuiteSpec, model: ModelSpec, root: str) -> DAG:
 
     On the schedule of the evaluations themselves, so that a night, a backfill or an event starts both.
     """
+    facts = (("suite", suite.name), ("model", model.name))
     with DAG(
         ids.report_dag_id(suite.name, model.name),
         description=f"Report on each checkpoint of {model.name}: {suite.name}",
@@ -37,6 +39,7 @@ def build_report_dag(suite: SuiteSpec, model: ModelSpec, root: str) -> DAG:
         max_active_runs=16,  # waiting costs nothing
         tags={"llm-eval", "report", f"suite:{suite.name}", f"model:{model.name}"},
         default_args=RETRIES,
+        on_failure_callback=failure_notice([suite], f"the report on {model.name} failed", facts),
     ) as dag:
         wait = AllPublished(
             task_id="wait",
@@ -53,9 +56,10 @@ def build_report_dag(suite: SuiteSpec, model: ModelSpec, root: str) -> DAG:
     return dag
 
 
-def build_checkpoint_dag(model: ModelSpec, dag_ids: Sequence[str]) -> DAG:
+def build_checkpoint_dag(model: ModelSpec, suites: Sequence[SuiteSpec], dag_ids: Sequence[str]) -> DAG:
     """`checkpoint__{model}`: an event of the model's asset, its partition key a checkpoint, starts `dag_ids`."""
     asset = Asset(name=ids.checkpoint_asset_name(model.name), uri=ids.checkpoint_asset_uri(model.name))
+    title = f"the evaluations of a new checkpoint of {model.name} could not be started"
     with DAG(
         ids.checkpoint_dag_id(model.name),
         description=f"Starts every evaluation of {model.name} for a new checkpoint",
@@ -63,6 +67,7 @@ def build_checkpoint_dag(model: ModelSpec, dag_ids: Sequence[str]) -> DAG:
         catchup=False,
         tags={"llm-eval", "checkpoints", f"model:{model.name}"},
         default_args=RETRIES,
+        on_failure_callback=failure_notice(suites, title, (("model", model.name),)),
     ) as dag:
         StartOperator(task_id="start", model=model.name, dag_ids=dag_ids)
     return dag

@@ -98,8 +98,9 @@ def checkpoint_dags(only: str | None = None, settings: Settings | None = None) -
                 )
     for name, model in models.items():
         started = [ids.evaluation_dag_id(pair) for pair in asked if pair.model == name]
-        started += [ids.report_dag_id(suite.name, name) for suite in suites if name in suite.models]
-        dags[ids.checkpoint_dag_id(name)] = partial(build_checkpoint_dag, model, started)
+        asking = [suite for suite in suites if name in suite.models]
+        started += [ids.report_dag_id(suite.name, name) for suite in asking]
+        dags[ids.checkpoint_dag_id(name)] = partial(build_checkpoint_dag, model, asking, started)
     if found := [name for name, m in models.items() if m.checkpoints is not None and m.checkpoints.kind != "registry"]:
         cron = os.environ.get("LLM_EVAL_DISCOVERY_SCHEDULE", DISCOVERY_SCHEDULE)
         dags[ids.DISCOVERY_DAG] = partial(build_discovery_dag, found, cron)

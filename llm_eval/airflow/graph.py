@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, AssetAlias, chain
+from airflow.sdk import DAG, Asset, chain
 
 from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
 from llm_eval.airflow.deployment import GPU_QUEUE
@@ -22,7 +22,6 @@ from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
 CPU_POOL, GPU_POOL = "cpu", "gpu"
-RESULTS = AssetAlias(ids.RESULTS_ALIAS)
 LIGHT_BACKENDS = frozenset({"scripted", "replay"})
 """Backends without weights: they answer in the task's own process."""
 MAX_ACTIVE_RUNS = 4  # of one DAG: a backfill over many checkpoints leaves room for others; GPUs are bound by their pool
@@ -67,11 +66,18 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         infer = _infer(evaluation.model, run_uri, plan.output)
         score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
         boards = [ids.leaderboard_dag_id(suite.name) for suite in suites]
-        publish = PublishOperator(task_id="publish", run_uri=run_uri, leaderboards=boards, outlets=[RESULTS])
+        # Named ahead, not made on publishing: two first results at once would both make it, and one task fail for it.
+        outlets = [Asset(ids.result_asset_name(pair), ids.result_asset_uri(pair)), *map(suite_results, suites)]
+        publish = PublishOperator(task_id="publish", run_uri=run_uri, leaderboards=boards, outlets=outlets)
         chain(plan, fetch, before, infer, score, publish)
     # Only now: tasks made after it would each carry a copy, and reading a DAG would take Airflow five times as long.
     dag.params = dag_params()
     return dag
+
+
+def suite_results(suite: SuiteSpec) -> Asset:
+    """All results of a suite: what its leaderboard follows, however many pairs there are."""
+    return Asset(ids.suite_asset_name(suite.name), ids.suite_asset_uri(suite.name))
 
 
 def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
@@ -113,7 +119,7 @@ def build_leaderboard_dag(suite: SuiteSpec) -> DAG:
     with DAG(
         ids.leaderboard_dag_id(suite.name),
         description=suite.description or f"Leaderboard of {suite.name}",
-        schedule=[RESULTS],
+        schedule=[suite_results(suite)],
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=1),

@@ -11,17 +11,15 @@ import importlib
 from collections.abc import Collection
 
 from llm_eval import garbage
-from llm_eval.stages import STAGES
 
 OF_DAG_FILES = ("llm_eval.airflow.factory",)
-OF_TASKS = (
-    *OF_DAG_FILES,
-    *(f"llm_eval.stages.{stage}" for stage in ("plan", *STAGES)),
+OF_STAGES = (
     "airflow.providers.standard.operators.empty",  # asked of every task whether it is one
     "airflow.sdk.execution_time.supervisor",
     "fsspec.implementations.chained",
     "fsspec.implementations.local",
     "jinja2.ext",
+    "llm_eval.stages.plan",
     "pyarrow.compute",
     "pyarrow.parquet",
     "rapidfuzz.distance",
@@ -33,7 +31,9 @@ OF_TASKS = (
 def bequeath(command: Collection[str]) -> None:
     """Import what the processes will need that are forked from Airflow's component `command` (its command line)."""
     if {"scheduler", "worker"} & set(command):
-        _import(OF_TASKS)
+        from llm_eval.stages import STAGES
+
+        _import((*OF_DAG_FILES, *OF_STAGES, *(f"llm_eval.stages.{stage}" for stage in STAGES)))
         from llm_eval.expectations import engine
 
         engine.great_expectations()

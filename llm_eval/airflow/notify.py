@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 Facts = tuple[tuple[str, str], ...]
 
 FINISHED = frozenset({"success", "failed"})
+TOLD_KEY = "told"  # the XCom of a gate that has told of a drop
 REASON_SECONDS = 3.0  # a task tells its reason just after Airflow has heard that it failed
 ENDINGS = {
     "timed_out": "the run took longer than its time limit",
@@ -51,16 +52,33 @@ def run_link(dag_id: str, run_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FailureNotice:
-    """A DAG's on_failure_callback. `title` says what failed; `facts` what it is about."""
+    """A DAG's on_failure_callback. `title` says what failed; `facts` what it is about.
+
+    A gate that did not let a checkpoint pass has told those who ask for that event itself.
+    """
 
     channels: tuple[Channel, ...]
     title: str
     facts: Facts
 
     def __call__(self, context: Mapping[str, Any]) -> None:
+        known = has_told(context.get("ti"))
+        channels = tuple(c for c in self.channels if not (known and "gate" in c.events))
         with_checkpoint = (*self.facts, *checkpoint_of(context.get("dag_run")))
         link = run_link(context["dag"].dag_id, context["run_id"])
-        tell(self.channels, Message(self.title, with_checkpoint, few([why(context)]), link))
+        if channels:
+            tell(channels, Message(self.title, with_checkpoint, few([why(context)]), link))
+
+
+def has_told(task: Any) -> bool:
+    """Whether the failed task is a gate that has told why."""
+    if task is None:
+        return False
+    try:
+        return bool(task.xcom_pull(task_ids=task.task_id, key=TOLD_KEY))
+    except Exception as error:  # noqa: BLE001 - told twice is better than not at all
+        logger.warning("%s may have told of its failure, or not: %s", task.task_id, error)
+        return False
 
 
 def failure_notice(suites: Sequence[SuiteSpec], title: str, facts: Facts) -> FailureNotice | None:

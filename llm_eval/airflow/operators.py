@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
 
 from llm_eval import layout
 from llm_eval.airflow import departed
@@ -78,7 +78,7 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
 class StageOperator(BaseOperator):  # type: ignore[misc]
     """Runs one stage of a planned run, or one shard of it.
 
-    `own_process`: as a child process, for what loads weights. Publish announces the result as an asset.
+    `own_process`: as a child process, for what loads weights. Assets that it has as outlets are told of the result.
     """
 
     custom_operator_name = StageName()
@@ -113,8 +113,9 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
 
         with in_airflow_words():
             report = run_stage(self.stage, self.run_uri, settings, shard=Shard.parse(self.shard))
-        if self.stage == "publish":
-            announce(context, self.run_uri, report.counts)
+        for asset in self.outlets:
+            told = {key: report.counts[key] for key in ("value", "samples", "failed") if key in report.counts}
+            context["outlet_events"][asset].extra = {**told, RUN_URI_KEY: self.run_uri}
 
     def _run_child(self, settings: Settings) -> None:
         arguments = stage_arguments(self.stage, self.run_uri, self.shard)
@@ -178,17 +179,8 @@ def start_soon(ti: Any, dag_ids: Sequence[str], now: datetime) -> None:
             logger.warning("%s was not started: %s %s", dag_id, answer.error, answer.detail or "")
 
 
-def announce(context: Mapping[str, Any], run_uri: str, counts: Mapping[str, int | float]) -> None:
-    """Tell Airflow that the pair's result is new. The asset comes in through the alias alone: as an outlet of its own
-    it would get a second event for the same result."""
-    pair = ids.Pair(*run_uri.split("/")[-3:-1])
-    asset = Asset(name=ids.result_asset_name(pair), uri=ids.result_asset_uri(pair))
-    told = {key: counts[key] for key in ("value", "samples", "failed") if key in counts}
-    context["outlet_events"][AssetAlias(ids.RESULTS_ALIAS)].add(asset, extra={**told, RUN_URI_KEY: run_uri})
-
-
 class ReportOperator(BaseOperator):  # type: ignore[misc]
-    """Rebuilds one suite's leaderboard from everything published; skipped where only other suites' results are new."""
+    """Rebuilds one suite's leaderboard from everything published."""
 
     custom_operator_name = "Report"
     template_fields = ("suite",)
@@ -204,9 +196,6 @@ class ReportOperator(BaseOperator):  # type: ignore[misc]
         with in_airflow_words():
             settings = Settings.from_environment(os.environ)
             suite = Catalog(settings.catalogs).suite(self.suite)
-            new = {ids.pair_of_asset(asset.name) for asset in context.get("triggering_asset_events") or {}}
-            if new and not any(p and p.model in suite.models and p.dataset in suite.datasets for p in new):
-                raise AirflowSkipException(f"nothing new for suite {suite.name!r}")
             news = report(settings, suite)
         if news and suite.notify:
             from llm_eval.airflow.notify import notify_leaderboard, run_link

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from llm_eval.airflow.failures import in_airflow_words
-from llm_eval.airflow.notify import notify_gate, run_link
+from llm_eval.airflow.notify import TOLD_KEY, notify_gate, run_link
 from llm_eval.airflow.params import checkpoint_of
 from llm_eval.catalog import Catalog
 from llm_eval.settings import Settings
@@ -58,4 +58,5 @@ class GateOperator(BaseOperator):  # type: ignore[misc]
         if suite.gate is not None and (reasons := gate(report, suite.gate)):
             run = context["dag_run"]
             notify_gate(suite, self.model, checkpoint_of(run), reasons, run_link(run.dag_id, run.run_id))
+            context["ti"].xcom_push(key=TOLD_KEY, value=True)
             raise AirflowFailException("; ".join(reasons))  # trying again would measure the same

@@ -12,8 +12,6 @@ from llm_eval.fingerprint import slug
 
 SEPARATOR = "__"
 DISCOVERY_DAG = "checkpoints"
-RESULTS_ALIAS = "llm-eval-results"
-"""Every published result is announced under this alias; leaderboards follow it."""
 
 
 class Pair(NamedTuple):
@@ -59,15 +57,18 @@ def result_asset_name(pair: Pair) -> str:
     return SEPARATOR.join(("result", *pair))
 
 
-def pair_of_asset(name: str) -> Pair | None:
-    """The pair whose result an asset stands for; None for any other asset."""
-    kind, *names = name.split(SEPARATOR)
-    return Pair(*names) if kind == "result" and len(names) == len(Pair._fields) else None
-
-
 def result_asset_uri(pair: Pair) -> str:
     # An `x-` scheme keeps Airflow's providers from rewriting the address.
     return f"x-llm-eval://results/{pair.model}/{pair.dataset}"
+
+
+def suite_asset_name(suite: str) -> str:
+    """The asset that every new result of the suite is an event of; its leaderboard follows it."""
+    return SEPARATOR.join(("results", suite))
+
+
+def suite_asset_uri(suite: str) -> str:
+    return f"x-llm-eval://suites/{suite}"
 
 
 def run_id_of(dag_run_id: str, pair: Pair) -> str:

@@ -15,6 +15,7 @@ from llm_eval import results
 from llm_eval.airflow.stack import Stack
 from llm_eval.remote import client
 from llm_eval.remote.client import RequestRefused
+from tests.airflow.receivers import webhooks
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
@@ -33,14 +34,22 @@ def world(tmp_path_factory, small_catalog):
     for dataset in DATASETS:
         place.write("datasets", dataset, place.tiny)
     gate = {"max_drop": 0.05, "against": "previous"}
-    place.write("suites", "small", {"models": ["trained"], "datasets": list(DATASETS), "gate": gate})
+    channels = [
+        {"kind": "slack", "connection": "chat", "events": ["gate", "failure"]},
+        {"kind": "slack", "connection": "failures", "events": ["failure"]},
+    ]
+    suite = {"models": ["trained"], "datasets": list(DATASETS), "gate": gate, "notify": channels}
+    place.write("suites", "small", suite)
     place.write(
         "suites", "often", {"models": ["ticking"], "datasets": ["one"], "schedule": "* * * * *", "only_new": True}
     )
     place.write("models", "ticking", model("A"))
     questions = [{"question": f"Question {i}?", "answer": "A"} for i in range(60)]
     (folder / "data" / "tiny.jsonl").write_text("".join(f"{json.dumps(question)}\n" for question in questions))
-    with pytest.MonkeyPatch.context() as patch:
+    with webhooks() as hooks, pytest.MonkeyPatch.context() as patch:
+        for name in ("chat", "failures"):
+            there = {"conn_type": "slackwebhook", "host": f"{hooks.url}/ok/{name}", "password": "T0/B0/XYZ"}
+            patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(there))
         for name, value in {
             "LLM_EVAL_CATALOG": place.catalog,
             "LLM_EVAL_ROOT": place.root,
@@ -48,7 +57,7 @@ def world(tmp_path_factory, small_catalog):
         }.items():
             patch.setenv(name, str(value))
         with Stack(folder / "airflow") as stack:
-            yield World(stack, place, folder)
+            yield World(stack, place, folder, hooks)
 
 
 def model(reply: str) -> dict:
@@ -56,8 +65,8 @@ def model(reply: str) -> dict:
 
 
 class World:
-    def __init__(self, stack, place, folder):
-        self.stack, self.client, self.place, self.folder = stack, stack.client, place, folder
+    def __init__(self, stack, place, folder, hooks):
+        self.stack, self.client, self.place, self.folder, self.hooks = stack, stack.client, place, folder, hooks
         for day in (1, 2, 3):
             self.register("trained", f"step-{day}", f"2025-11-0{day}T03:00:00")
 
@@ -170,6 +179,11 @@ def test_a_checkpoint_registered_with_now_is_evaluated_on_the_whole_suite_and_a_
     assert world.client.why_failed(ended).startswith("gate: ")
     gate = [task for task in world.client.tasks(ended) if task.task_id == "gate"]
     assert [task.try_number for task in gate] == [1]
+    # Who asks for gates is told of the gate, and not of the failed run as well.
+    world.hooks.wait_for("the report on trained failed")
+    assert [text.splitlines()[0] for text in world.hooks.texts("/ok/failures")] == ["*the report on trained failed*"]
+    (chat,) = world.hooks.texts("/ok/chat")
+    assert chat.splitlines()[0] == "*trained did not pass the gate of small*"
 
 
 def test_an_event_may_bring_a_new_checkpoint_along(world):

@@ -128,13 +128,13 @@ def test_parsing_the_dag_files_imports_nothing_heavy(place):
 @pytest.mark.parametrize(
     ("component", "there"),
     [
-        ("scheduler", ["great_expectations", "llm_eval.airflow.factory", "llm_eval.stages.score"]),
+        ("scheduler", ["great_expectations", "llm_eval.airflow.factory", "llm_eval.stages.score", "pyarrow"]),
         ("dag-processor", ["llm_eval.airflow.factory"]),
         ("api-server", []),
     ],
 )
 def test_what_forks_imports_ahead_what_its_forks_need(component, there):
-    named = ["great_expectations", "llm_eval.airflow.factory", "llm_eval.stages.score", "torch"]
+    named = ["great_expectations", "llm_eval.airflow.factory", "llm_eval.stages.score", "pyarrow", "torch"]
     script = f"import airflow, airflow.settings, json, sys; print(json.dumps([m for m in {named} if m in sys.modules]))"
 
     imported = subprocess.run(

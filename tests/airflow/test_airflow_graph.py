@@ -175,9 +175,10 @@ def test_a_schedule_is_made_once_however_many_dags_are_stored_with_it():
 
 
 def test_publish_announces_what_the_leaderboard_follows():
-    (announced,) = dag_of(model()).get_task("publish").outlets
+    result, nightly = dag_of(model(), suite()).get_task("publish").outlets
 
-    assert build_leaderboard_dag(suite()).timetable.asset_condition.objects == (announced,)
+    assert (result.name, result.uri) == ("result__m__d", "x-llm-eval://results/m/d")
+    assert build_leaderboard_dag(suite()).timetable.asset_condition.objects == (nightly,)
 
 
 def test_what_needs_a_gpu_waits_for_celerys_worker_that_has_one():

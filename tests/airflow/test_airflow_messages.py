@@ -6,13 +6,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from llm_eval.airflow import notify
+from llm_eval.airflow.checkpoint_graph import build_checkpoint_dag, build_report_dag
 from llm_eval.airflow.failures import REASON_KEY, leave_reason
 from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
 from llm_eval.airflow.messages import Message, few, hide, one_line, secrets_in
 from llm_eval.airflow.notify import FailureNotice, checkpoint_of, late, listening, notify_gate, notify_leaderboard, why
 from llm_eval.specs import Channel, ModelSpec, SuiteSpec
+from llm_eval.specs.models import RegisteredCheckpoints
 
 CHAT = Channel(kind="slack", connection="chat")
+FAILURES = Channel(kind="slack", connection="failures", events=("failure",))
 NIGHT = Channel(kind="slack", connection="night", events=("late", "leaderboard"))
 MODEL = ModelSpec.model_validate({"name": "m", "backend": {"kind": "scripted"}, "chat": False})
 
@@ -79,12 +82,22 @@ def test_a_dag_whose_suites_tell_nobody_has_neither_callback_nor_deadline():
     assert build_leaderboard_dag(suite()).on_failure_callback is None
 
 
-def test_both_kinds_of_dag_tell_of_their_failures():
+def test_every_dag_of_a_suite_tells_of_its_failures(tmp_path):
     assert dag_of(suite(notify=(CHAT,))).on_failure_callback == FailureNotice(
         (CHAT,), "m on d failed", (("model", "m"), ("dataset", "d"))
     )
     assert build_leaderboard_dag(suite(notify=(CHAT,))).on_failure_callback == FailureNotice(
         (CHAT,), "the leaderboard of nightly failed", (("suite", "nightly"),)
+    )
+    asking, trained = (
+        suite(notify=(CHAT,)),
+        MODEL.model_copy(update={"checkpoints": RegisteredCheckpoints(kind="registry")}),
+    )
+    assert build_report_dag(asking, trained, str(tmp_path)).on_failure_callback == FailureNotice(
+        (CHAT,), "the report on m failed", (("suite", "nightly"), ("model", "m"))
+    )
+    assert build_checkpoint_dag(trained, [asking], []).on_failure_callback == FailureNotice(
+        (CHAT,), "the evaluations of a new checkpoint of m could not be started", (("model", "m"),)
     )
 
 
@@ -185,6 +198,24 @@ def test_a_failure_is_told_with_a_link_to_the_run(told):
     link = "https://airflow.example/dags/eval__m__d/runs/manual__1%2B00"
     line = "the run took longer than its time limit"
     assert told == [((CHAT,), Message("m on d failed", (("model", "m"),), (line,), link))]
+
+
+@pytest.mark.parametrize(
+    ("has_told", "hearing"), [(True, (FAILURES,)), (False, (CHAT, FAILURES)), (None, (CHAT, FAILURES))]
+)
+def test_who_has_heard_of_a_closed_gate_does_not_hear_of_its_failed_run_too(told, has_told, hearing):
+    class Gate:
+        task_id, map_index = "gate", None
+
+        def xcom_pull(self, *, task_ids, key, map_indexes=None):
+            if key == notify.TOLD_KEY and has_told is None:
+                raise RuntimeError("Airflow is away")
+            return {notify.TOLD_KEY: has_told, REASON_KEY: "tiny lost 9 points"}[key]
+
+    notice = FailureNotice((CHAT, FAILURES), "the report on m failed", ())
+    notice({"dag": SimpleNamespace(dag_id="report__s__m"), "run_id": "r", "ti": Gate()})
+
+    assert [(channels, message.lines) for channels, message in told] == [(hearing, ("gate: tiny lost 9 points",))]
 
 
 async def is_late(state):

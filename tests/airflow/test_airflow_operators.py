@@ -1,16 +1,17 @@
 import logging
+from collections import defaultdict
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from llm_eval.airflow.failures import in_airflow_words, tell_reason
 from llm_eval.airflow.operators import PlanOperator, ReportOperator, StageOperator
 from llm_eval.checkpoints import Registry
 from llm_eval.errors import BackendLost, MissingWeights
-from llm_eval.remote.ids import RESULTS_ALIAS, Pair
+from llm_eval.remote.ids import Pair
 from llm_eval.specs import Checkpoint, RunParams
 from llm_eval.stages import STAGES, load_run
 
@@ -21,15 +22,14 @@ class Context(dict):
     """As much of Airflow's context as the operators look at; remembers what they leave."""
 
     def __init__(self, partition_key=None, **conf):
-        self.xcoms, self.events = {}, []
+        self.xcoms = {}
         run = {"run_id": "manual__2026-01-01T00:00:00+00:00", "conf": conf, "partition_key": partition_key}
-        alias = SimpleNamespace(add=lambda asset, extra: self.events.append((asset, extra)))
         super().__init__(
             params={**RunParams().model_dump(), **conf},
             dag_run=SimpleNamespace(**run),
             logical_date=datetime(2026, 1, 1, tzinfo=UTC),
             ti=SimpleNamespace(xcom_push=lambda key, value: self.xcoms.update({key: value})),
-            outlet_events={AssetAlias(RESULTS_ALIAS): alias},
+            outlet_events=defaultdict(SimpleNamespace),
         )
 
 
@@ -97,10 +97,11 @@ def test_the_stages_publish_a_result_and_announce_it(place):
 
     for stage in STAGES:
         for shard in shards if stage == "infer" else ["0/1"]:
-            run(stage, run_uri, shard, context)
+            options = {"outlets": [Asset("result"), Asset("suite")]} if stage == "publish" else {}
+            run(stage, run_uri, shard, context, **options)
 
-    ((asset, extra),) = context.events
-    assert (asset.name, asset.uri) == ("result__canned__tiny", "x-llm-eval://results/canned/tiny")
+    extra = context["outlet_events"][Asset("result")].extra
+    assert context["outlet_events"] == {Asset(name): SimpleNamespace(extra=extra) for name in ("result", "suite")}
     assert (extra["samples"], extra["failed"], extra["run_uri"]) == (12, 0, run_uri)
     assert 0 <= extra["value"] <= 1
 
@@ -167,17 +168,6 @@ def test_the_reason_ends_the_log(caplog, context, line):
     assert caplog.record_tuples[-1][1:] == (logging.ERROR, line)
 
 
-def event(name):
-    return {Asset(name): []}
-
-
-def test_the_report_is_skipped_when_other_suites_results_are_new(place):
-    report = ReportOperator(task_id="report", suite="small")
-
-    with pytest.raises(AirflowSkipException, match="small"):
-        report.execute({"triggering_asset_events": event("result__other__tiny")})
-
-
 @pytest.mark.slow
 def test_the_report_writes_the_leaderboard_of_what_is_new(place):
     shards, run_uri = plan()
@@ -185,6 +175,6 @@ def test_the_report_writes_the_leaderboard_of_what_is_new(place):
         for shard in shards if stage == "infer" else ["0/1"]:
             run(stage, run_uri, shard)
 
-    ReportOperator(task_id="report", suite="small").execute({"triggering_asset_events": event("result__canned__tiny")})
+    ReportOperator(task_id="report", suite="small").execute({})
 
     assert (place.root / "leaderboards" / "small" / "leaderboard.html").exists()

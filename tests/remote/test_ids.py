@@ -2,9 +2,7 @@ from llm_eval.remote.ids import (
     Pair,
     evaluation_dag_id,
     leaderboard_dag_id,
-    pair_of_asset,
     pair_of_dag,
-    result_asset_name,
     run_id_of,
 )
 
@@ -18,11 +16,6 @@ def test_a_dag_id_gives_its_pair_back():
 
 def test_other_dags_are_about_no_pair():
     assert pair_of_dag(leaderboard_dag_id("nightly")) is None
-
-
-def test_an_asset_gives_its_pair_back():
-    assert pair_of_asset(result_asset_name(PAIR)) == PAIR
-    assert pair_of_asset("something else") is None
 
 
 def test_a_retried_plan_gets_the_same_run_id_and_another_dag_run_another():
