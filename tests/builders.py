@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 
 from llm_eval.catalog import Catalog
+from llm_eval.demo.recipe import Recipe
 from llm_eval.records import Request, Response, Sample, Score
 from llm_eval.settings import Settings
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TINY_DEMO = Recipe(steps=10, sums_per_step=4, animal_conversations_per_step=2, hidden=16, mlp=16, layers=1)
+"""The demo's model in miniature: four checkpoints in a few seconds."""
 
 
 def sample(id: str = "s-1", **fields: Any) -> Sample:

@@ -1,15 +1,24 @@
 """A team's deployment on one machine: PostgreSQL, Redis, and workers of Celery, one of them for what needs a GPU."""
 
+import itertools
+import os
 from collections.abc import Iterator
+from io import StringIO
 from urllib.parse import quote
 
 import pytest
+from rich.console import Console
 
 from llm_eval import results
+from llm_eval.airflow import demo
 from llm_eval.airflow.deployment import DEFAULT_QUEUE, GPU_QUEUE, Deployment
 from llm_eval.airflow.stack import Stack
+from llm_eval.catalog import Catalog
+from llm_eval.demo.train import train
+from llm_eval.settings import Settings
 from tests.airflow.faults import Slow, finished, infer_process, loss, until
 from tests.backends.tiny_models import save_llama
+from tests.builders import TINY_DEMO
 from tests.services import NotInstalled, postgresql, redis
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
@@ -22,6 +31,7 @@ def deployed(tmp_path_factory, small_catalog) -> Iterator[tuple[Stack, object]]:
     folder = tmp_path_factory.mktemp("celery")
     place = small_catalog(folder)
     save_llama(folder / "models" / "tiny-llama", adds_bos=False)
+    train(TINY_DEMO, folder / "models" / "demo", threads=1, progress=lambda step, loss: None)
     on_gpu = {"backend": {"kind": "transformers", "path": "tiny-llama", "device": "cpu"}, "resources": {"gpus": 1}}
     place.write("models", "tiny-llama", {**on_gpu, "chat": False})
     tiny = (place.catalog / "datasets" / "tiny.yaml").read_text()
@@ -85,3 +95,20 @@ def test_an_evaluation_survives_the_kill_of_its_worker(deployed):
 
     assert finished(stack.client, run) == "success"
     assert lost.was_all_that_was_asked_twice()
+
+
+def test_the_demo_suite_is_backfilled_there_too(deployed):
+    stack, place = deployed
+    settings = Settings.from_environment(os.environ)
+    catalog = Catalog(settings.catalogs)
+    found = demo.trained(catalog, settings)
+
+    outcomes = demo.evaluate(stack.client, catalog.suite(demo.SUITE), found, Console(file=StringIO()))
+
+    assert {outcome.label: outcome.reason for outcome in outcomes if outcome.reason} == {}
+    names, datasets = [c.name for c in found], catalog.suite(demo.SUITE).datasets
+    assert len(outcomes) == len(names) * (len(datasets) + 1)
+    headlines = [row for row in results.summary(str(place.root), models=(demo.MODEL,)) if row.headline]
+    assert sorted((row.checkpoint, row.dataset) for row in headlines) == sorted(itertools.product(names, datasets))
+    reports = place.root / "reports" / demo.SUITE / demo.MODEL
+    assert sorted(path.name for path in reports.iterdir()) == sorted(names)

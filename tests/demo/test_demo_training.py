@@ -15,9 +15,9 @@ from llm_eval.demo.recipe import Recipe
 from llm_eval.demo.train import is_trained, train
 from llm_eval.demo.world import Lesson
 from llm_eval.errors import InputError, StorageError
+from tests.builders import TINY_DEMO as TINY
 from tests.conftest import CHECKOUT
 
-TINY = Recipe(steps=10, sums_per_step=4, animal_conversations_per_step=2, hidden=16, mlp=16, layers=1)
 NAMES = ["step-0001", "step-0004", "step-0007", "step-0010"]
 
 
