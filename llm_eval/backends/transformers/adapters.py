@@ -15,8 +15,7 @@ from typing import Any
 from llm_eval.backends import hub
 from llm_eval.backends.places import Place
 from llm_eval.backends.transformers import config
-from llm_eval.backends.transformers.engine.memory import is_out_of_memory
-from llm_eval.backends.transformers.explain import explained
+from llm_eval.backends.transformers.explain import explained, is_out_of_memory
 from llm_eval.backends.weight_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, AGAIN
 from llm_eval.errors import BackendLost, InputError, InvalidData
 

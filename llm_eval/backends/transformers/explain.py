@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from llm_eval.backends.places import Place
-from llm_eval.backends.transformers.engine.memory import is_out_of_memory
 from llm_eval.errors import BackendLost, InputError, InvalidData, LlmEvalError
 
 _SHOWN = 400
+_FULL = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def explained(error: Exception, what: str, place: Place) -> LlmEvalError:
@@ -33,6 +33,14 @@ def explained(error: Exception, what: str, place: Place) -> LlmEvalError:
         f"{what} cannot be loaded ({reason}). The files are corrupt, half-written, or not of a causal language model "
         "that this version of transformers knows. Fetch them again, or fix backend.path."
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory was full; only CUDA's own allocator has a type for it."""
+    import torch
+
+    full = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _FULL)
+    return full or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _went_away(error: BaseException | None) -> bool:

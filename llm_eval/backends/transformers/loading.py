@@ -12,8 +12,7 @@ from llm_eval.backends.places import Place
 from llm_eval.backends.transformers import adapters, config, devices, fit, libraries
 from llm_eval.backends.transformers.check import check_model, no_template
 from llm_eval.backends.transformers.devices import Device
-from llm_eval.backends.transformers.engine.memory import is_out_of_memory
-from llm_eval.backends.transformers.explain import explained
+from llm_eval.backends.transformers.explain import explained, is_out_of_memory
 from llm_eval.backends.transformers.leases import Lease
 from llm_eval.backends.transformers.tokens import EncoderDecoderTokens, Tokens
 from llm_eval.backends.weights import Places, here, owner_of, places

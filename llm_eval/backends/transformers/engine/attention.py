@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from llm_eval.backends.transformers.engine.packing import Pack, Reach, Span
+from llm_eval.backends.transformers.engine.prefixes import KeysValues
 from llm_eval.backends.transformers.loading import Unpackable
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ NAME = "llm_eval_packed"
 
 # What some models add to plain causal attention; none of it is known here. A sliding window is: see probe.py.
 _UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask", "alibi")
-
-KeysValues = dict[int, tuple[Tensor, Tensor]]
-"""Layer → keys and values, each of shape (key head, token, dimension)."""
 
 
 class Frame(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from llm_eval.backends.transformers.engine.packing import Limits
+from llm_eval.backends.transformers.explain import is_out_of_memory
 from llm_eval.backends.transformers.free_memory import free_bytes
 from llm_eval.errors import BackendLost
 from llm_eval.specs import TransformersBackend
@@ -22,7 +23,6 @@ T = TypeVar("T")
 
 GIB = 1 << 30
 
-_FULL = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 # Beyond so many tokens a pass gets no faster: a core's caches are full, or a GPU's multiplications.
 _TOKENS = {"cpu": 1024, "cuda": 16384}
 _SLOTS = {"cpu": 64, "cuda": 256}
@@ -58,14 +58,6 @@ def room(loaded: Loaded, spec: TransformersBackend, kv_bytes: int, logit_bytes: 
     cache = free // _SHARE if spec.cache_gib == "auto" else int(spec.cache_gib * GIB)
     rows = max(min(free // _SHARE, _LOGIT_BYTES) // (3 * logit_bytes), 1)  # as they come, in float32, exponentials
     return Room(Limits(tokens, rows), max(cache // max(kv_bytes, 1), 1), _SLOTS.get(kind, 64))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device's memory was full; only CUDA's own allocator has a type for it."""
-    import torch
-
-    full = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _FULL)
-    return full or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def fits(work: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T | None:

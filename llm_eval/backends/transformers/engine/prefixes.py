@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from llm_eval.backends.transformers.engine.attention import KeysValues
+    from torch import Tensor
+
+KeysValues: TypeAlias = "dict[int, tuple[Tensor, Tensor]]"
+"""Layer → keys and values, each of shape (key head, token, dimension)."""
 
 # A node costs one more attention call and one merge for all that stands below it: it must save more than that.
 _FEWEST_SAVED = 32

@@ -13,8 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from llm_eval.backends.transformers.engine.attention import KeysValues
-from llm_eval.backends.transformers.engine.prefixes import Node
+from llm_eval.backends.transformers.engine.prefixes import KeysValues, Node
 
 T = TypeVar("T")
 
