@@ -21,9 +21,10 @@ from llm_eval.airflow.timetables import cron_timetable
 from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
-CPU_POOL, GPU_POOL = "cpu", "gpu"
-LIGHT_BACKENDS = frozenset({"scripted", "replay"})
+API_POOL, CPU_POOL, GPU_POOL = "api", "cpu", "gpu"
+LIGHT_BACKENDS = frozenset({"openai", "replay", "scripted"})
 """Backends without weights: they answer in the task's own process."""
+API_BACKENDS = frozenset({"openai"})
 MAX_ACTIVE_RUNS = 4  # of one DAG: a backfill over many checkpoints leaves room for others; GPUs are bound by their pool
 
 
@@ -92,6 +93,8 @@ def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
     }
     if needs_gpu or own_process:
         common["pool"] = GPU_POOL if needs_gpu else CPU_POOL
+    elif model.backend.kind in API_BACKENDS:
+        common["pool"] = API_POOL
     if model.run_on == "kubernetes":
         from llm_eval.airflow.pods import StagePodOperator  # 1.6 s: only where it is needed
 

@@ -66,6 +66,7 @@ class Backend(Protocol):
 # Strings, so that listing backends imports none of them.
 _BACKENDS = {
     "transformers": "llm_eval.backends.transformers:TransformersModel",
+    "openai": "llm_eval.backends.openai:OpenAIModel",
     "replay": "llm_eval.backends.replay:Replay",
     "scripted": "llm_eval.backends.scripted:Scripted",
 }

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from llm_eval.specs.base import Name, PositiveInt, Spec
+
+
+def _is_server(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an address such as http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("an address must not hold a user, a password or parameters; keys go into `keys`, by name")
+    return url.rstrip("/")
+
+
+ServerUrl = Annotated[str, AfterValidator(_is_server)]
 
 
 class TransformersBackend(Spec):
@@ -70,7 +83,35 @@ class ScriptedBackend(Spec):
     """File that each asked request id is appended to before it is answered; not part of the identity."""
 
 
-Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend, Field(discriminator="kind")]
+class OpenAIBackend(Spec):
+    """A model behind a server that speaks OpenAI's protocol."""
+
+    kind: Literal["openai"]
+    model: Annotated[str, Field(min_length=1)]
+    """What the server calls it."""
+    base_urls: Annotated[tuple[ServerUrl, ...], Field(min_length=1)] = ("https://api.openai.com/v1",)
+    """Down to the version: `http://localhost:8000/v1`. Several are asked in turn and must serve the same model."""
+    keys: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    """Names of environment variables that hold keys; used in turn. Empty for a server that asks for none."""
+    max_in_flight: PositiveInt = 64
+    """Requests of one shard at the same time at most; fewer while the server says that it is asked too much."""
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """Of one shard."""
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """Of one shard, of prompts and of answers at their longest; prompts are taken to have four bytes a token."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """For one answer."""
+    patience_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """How long one sample is asked for again while the server is busy or broken."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls it; OpenAI's reasoning models want max_completion_tokens."""
+    omit: tuple[Literal["temperature", "top_p", "seed", "stop"], ...] = ()
+    """Parameters that the server refuses."""
+    extra_body: dict[str, Any] = {}
+    """Sent along with every request, such as a server's own parameters."""
+
+
+Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend | OpenAIBackend, Field(discriminator="kind")]
 
 
 class RegisteredCheckpoints(Spec):

@@ -58,6 +58,7 @@ def test_infer_is_mapped_over_shards():
     [
         (model("transformers", resources={"gpus": 1}), "gpu"),
         (model("transformers"), "cpu"),
+        (ModelSpec.model_validate({"name": "m", "backend": {"kind": "openai", "model": "m"}, "chat": True}), "api"),
         (model("scripted", resources={"gpus": 1}), "default_pool"),
         (model("transformers", run_on="kubernetes", resources={"image": "i"}), "gpu"),
     ],

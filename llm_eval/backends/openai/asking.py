@@ -1,0 +1,187 @@
+"""Asks a server for many answers at once, and gives them out as they come.
+
+An event loop that runs while the next answer is waited for. What may pass (a busy server, a lost connection, an answer
+that is no answer) is tried again with growing pauses; what one sample cannot have is that sample's error; what no
+sample can have stops everything, with the server's own words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llm_eval.backends.openai.endpoints import Endpoint, endpoints
+from llm_eval.backends.openai.faults import BrokenAnswer, Fault, fault_of
+from llm_eval.backends.openai.flow import Rate, Window
+from llm_eval.errors import BackendLost, InputError
+from llm_eval.prompts import chat_prompt, is_chat, text_prompt
+from llm_eval.records import Request, Response
+from llm_eval.specs import Generation, OpenAIBackend
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
+
+TRIES = 8  # of what is broken; a busy server is asked for as long as `patience_seconds`
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
+LOST_IN_A_ROW = 10  # samples given up with no answer in between: the server is gone, not unlucky
+
+
+class Asker:
+    """One server, or several that are the same. `owner` begins what it says."""
+
+    def __init__(self, spec: OpenAIBackend, owner: str) -> None:
+        self._spec, self._owner = spec, owner
+        self._endpoints = endpoints(spec, owner)
+        self._turn = itertools.cycle(self._endpoints)
+        self._loop = asyncio.new_event_loop()
+        self._window = Window(spec.max_in_flight)
+        self._requests, self._tokens = Rate(spec.requests_per_minute), Rate(spec.tokens_per_minute)
+        self._given_up = 0
+        self._last = time.monotonic()
+
+    def answers(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
+        """As `Backend.answer` says."""
+        wanted = ((request, attempt) for request in requests for attempt in range(generation.attempts))
+        asking: set[asyncio.Task[Response]] = set()
+        self._last = time.monotonic()
+        try:
+            while True:
+                for request, attempt in itertools.islice(wanted, self._spec.max_in_flight - len(asking)):
+                    asking.add(self._loop.create_task(self._answer(request, attempt, generation)))
+                if not asking:
+                    return
+                done, asking = self._loop.run_until_complete(asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED))
+                for task in sorted(done, key=_has_failed):  # what was answered goes before the first error
+                    yield task.result()
+        finally:
+            for task in asking:
+                task.cancel()
+            if asking:
+                ended, _ = self._loop.run_until_complete(asyncio.wait(asking))
+                for task in ended:  # one error is raised; asyncio would print the others
+                    if not task.cancelled():
+                        task.exception()
+
+    def close(self) -> None:
+        for endpoint in self._endpoints:
+            self._loop.run_until_complete(endpoint.client.close())
+        self._loop.close()
+
+    async def _answer(self, request: Request, attempt: int, generation: Generation) -> Response:
+        shots, began, tries = len(request.shots), time.monotonic(), 0
+        while True:
+            endpoint = next(self._turn)
+            try:
+                return await self._ask(endpoint, request, attempt, generation, shots)
+            except Exception as error:  # noqa: BLE001 - fault_of raises again what is none of the server's
+                fault = endpoint.hidden(fault_of(error))
+            if fault.kind == "stop":
+                raise InputError(
+                    f"{self._owner}: {endpoint} refuses what is asked ({fault.words}){endpoint.advice(fault)}"
+                )
+            if fault.kind == "too long" and shots:
+                shots -= 1
+                continue
+            tries += fault.kind == "again"
+            waited = time.monotonic() - began
+            passes = fault.kind in ("again", "busy") and tries < TRIES
+            pause = fault.wait_seconds if fault.wait_seconds is not None else _pause(tries + 1)
+            if not passes or waited + pause > self._spec.patience_seconds:
+                return self._give_up(request, attempt, fault, passes_for_others=fault.kind in ("again", "busy"))
+            await asyncio.sleep(pause)
+
+    async def _ask(
+        self, endpoint: Endpoint, request: Request, attempt: int, generation: Generation, shots: int
+    ) -> Response:
+        pauses = self._requests.take(1), self._tokens.take(_tokens(request, shots) + generation.max_tokens)
+        if any(pauses):
+            await asyncio.sleep(max(pauses))
+        entered, refused = await self._window.enter(), False
+        try:
+            text, finish, usage = await self._text(endpoint.client, request, attempt, generation, shots)
+        except Exception as error:
+            refused = fault_of(error).kind == "busy"
+            raise
+        finally:
+            await self._window.leave(entered, refused=refused)
+        self._given_up = 0
+        now = time.monotonic()
+        share, self._last = now - self._last, now
+        return Response(
+            request.id,
+            attempt,
+            _cut(text, generation.stop),
+            shots=shots,
+            input_tokens=usage.prompt_tokens if usage else 0,
+            output_tokens=usage.completion_tokens if usage else 0,
+            finish_reason="length" if finish == "length" else "stop",
+            latency_seconds=share,
+        )
+
+    async def _text(
+        self, client: Any, request: Request, attempt: int, generation: Generation, shots: int
+    ) -> tuple[str, str | None, CompletionUsage | None]:
+        """Text, reason of its end, and tokens. Raises BrokenAnswer, and whatever the SDK does."""
+        options = _options(self._spec, generation, attempt)
+        if is_chat(request):
+            messages = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
+            answer = await client.chat.completions.create(model=self._spec.model, messages=messages, **options)
+        else:
+            prompt = text_prompt(request, shots)
+            answer = await client.completions.create(model=self._spec.model, prompt=prompt, **options)
+        if isinstance(answer, str) or not getattr(answer, "choices", None):
+            raise BrokenAnswer("no choices in it")
+        choice = answer.choices[0]
+        text = (choice.message.content or getattr(choice.message, "refusal", None)) if is_chat(request) else choice.text
+        if not isinstance(text, str | None):
+            raise BrokenAnswer("its text is none")
+        return text or "", choice.finish_reason, answer.usage
+
+    def _give_up(self, request: Request, attempt: int, fault: Fault, *, passes_for_others: bool) -> Response:
+        if passes_for_others:
+            self._given_up += 1
+            if self._given_up >= LOST_IN_A_ROW:
+                raise BackendLost(
+                    f"{self._owner}: {self._given_up} requests in a row were given up, the last one for {fault.words}"
+                )
+        return Response(request.id, attempt, finish_reason="error", error=fault.words)
+
+
+def _has_failed(task: asyncio.Task[Response]) -> bool:
+    return task.exception() is not None
+
+
+def _options(spec: OpenAIBackend, generation: Generation, attempt: int) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        spec.max_tokens_field: generation.max_tokens,
+        "temperature": generation.temperature,
+        "top_p": generation.top_p,
+        "seed": generation.seed + attempt,
+    }
+    if generation.stop:
+        values["stop"] = list(generation.stop)
+    extra = {**({"top_k": generation.top_k} if generation.top_k is not None else {}), **spec.extra_body}
+    if extra:
+        values["extra_body"] = extra
+    return {name: value for name, value in values.items() if name not in spec.omit}
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    """The text before the first stop; some servers leave it in, and some know fewer stops than were asked for."""
+    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
+
+
+def _tokens(request: Request, shots: int) -> int:
+    """How many tokens a prompt has, roughly: the server's tokenizer is not known here."""
+    if is_chat(request):
+        return sum(len(m.content.encode()) for m in chat_prompt(request, shots)) // 4
+    return len(text_prompt(request, shots).encode()) // 4
+
+
+def _pause(tries: int) -> float:
+    """Seconds before the next try: doubling, and not for all at the same moment."""
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))
