@@ -121,10 +121,28 @@ def test_as_many_are_in_flight_as_allowed_and_each_gets_its_own_answer():
         Reply('{"choices": [{"index'),
         Reply({"id": "1", "object": "chat.completion"}),
         Reply({"choices": [{"message": {"content": ["no", "text"]}}]}),
+        Reply({"choices": "abc"}),
+        Reply({"choices": [None]}),
+        Reply("null"),
+        Reply("[1]"),
         Reply(said("never whole").body, cut=20),
         Reply(said("late").body, seconds=2.0),
     ],
-    ids=["500", "429", "503", "html", "half JSON", "no choices", "no text", "cut off", "late"],
+    ids=[
+        "500",
+        "429",
+        "503",
+        "html",
+        "half JSON",
+        "no choices",
+        "no text",
+        "text",
+        "nothing",
+        "null",
+        "list",
+        "cut off",
+        "late",
+    ],
 )
 def test_what_may_pass_is_tried_again(fault):
     with serving(lambda body, number: fault if number <= 2 else said("fine")) as server:
@@ -235,6 +253,14 @@ def test_an_empty_answer_and_a_refusal_are_the_models():
         answered = ask(server, questions(2), max_in_flight=1)
 
     assert [(r.text, r.error) for r in answered.values()] == [("", None), ("I will not", None)]
+
+
+def test_an_answer_that_does_not_count_its_tokens_is_an_answer():
+    body = {**said("fine").body, "usage": {"prompt_tokens": "many"}}
+    with serving(lambda b, n: Reply(body)) as server:
+        response = ask(server, [chat()])["s-1", 0]
+
+    assert (response.text, response.input_tokens, response.output_tokens) == ("fine", 0, 0)
 
 
 def test_keys_and_addresses_take_turns(monkeypatch):

@@ -12,18 +12,16 @@ import itertools
 import random
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from llm_eval.backends.openai.answers import read
 from llm_eval.backends.openai.endpoints import Endpoint, endpoints
-from llm_eval.backends.openai.faults import BrokenAnswer, Fault, fault_of
+from llm_eval.backends.openai.faults import Fault, fault_of
 from llm_eval.backends.openai.flow import Rate, Window
 from llm_eval.errors import BackendLost, InputError
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
 from llm_eval.records import Request, Response
 from llm_eval.specs import Generation, OpenAIBackend
-
-if TYPE_CHECKING:
-    from openai.types import CompletionUsage
 
 TRIES = 8  # of what is broken; a busy server is asked for as long as `patience_seconds`
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
@@ -47,22 +45,27 @@ class Asker:
         """As `Backend.answer` says."""
         wanted = ((request, attempt) for request in requests for attempt in range(generation.attempts))
         asking: set[asyncio.Task[Response]] = set()
+        ended: asyncio.Queue[asyncio.Task[Response]] = asyncio.Queue()
         self._last = time.monotonic()
         try:
             while True:
                 for request, attempt in itertools.islice(wanted, self._spec.max_in_flight - len(asking)):
-                    asking.add(self._loop.create_task(self._answer(request, attempt, generation)))
+                    task = self._loop.create_task(self._answer(request, attempt, generation))
+                    task.add_done_callback(ended.put_nowait)
+                    asking.add(task)
                 if not asking:
                     return
-                done, asking = self._loop.run_until_complete(asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED))
+                done = [self._loop.run_until_complete(ended.get())]
+                done += [ended.get_nowait() for _ in range(ended.qsize())]
+                asking.difference_update(done)
                 for task in sorted(done, key=_has_failed):  # what was answered goes before the first error
                     yield task.result()
         finally:
             for task in asking:
                 task.cancel()
             if asking:
-                ended, _ = self._loop.run_until_complete(asyncio.wait(asking))
-                for task in ended:  # one error is raised; asyncio would print the others
+                done_now, _ = self._loop.run_until_complete(asyncio.wait(asking))
+                for task in done_now:  # one error is raised; asyncio would print the others
                     if not task.cancelled():
                         task.exception()
 
@@ -102,7 +105,8 @@ class Asker:
             await asyncio.sleep(max(pauses))
         entered, refused = await self._window.enter(), False
         try:
-            text, finish, usage = await self._text(endpoint.client, request, attempt, generation, shots)
+            answer = await self._call(endpoint.client, request, attempt, generation, shots)
+            said = read(answer, is_chat(request))
         except Exception as error:
             refused = fault_of(error).kind == "busy"
             raise
@@ -114,32 +118,23 @@ class Asker:
         return Response(
             request.id,
             attempt,
-            _cut(text, generation.stop),
+            _cut(said.text, generation.stop),
             shots=shots,
-            input_tokens=usage.prompt_tokens if usage else 0,
-            output_tokens=usage.completion_tokens if usage else 0,
-            finish_reason="length" if finish == "length" else "stop",
+            input_tokens=said.input_tokens,
+            output_tokens=said.output_tokens,
+            finish_reason="length" if said.is_cut else "stop",
             latency_seconds=share,
         )
 
-    async def _text(
-        self, client: Any, request: Request, attempt: int, generation: Generation, shots: int
-    ) -> tuple[str, str | None, CompletionUsage | None]:
-        """Text, reason of its end, and tokens. Raises BrokenAnswer, and whatever the SDK does."""
+    async def _call(self, client: Any, request: Request, attempt: int, generation: Generation, shots: int) -> Any:
+        """The SDK's answer. Raises whatever the SDK does."""
         options = _options(self._spec, generation, attempt)
-        if is_chat(request):
-            messages = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
-            answer = await client.chat.completions.create(model=self._spec.model, messages=messages, **options)
-        else:
-            prompt = text_prompt(request, shots)
-            answer = await client.completions.create(model=self._spec.model, prompt=prompt, **options)
-        if isinstance(answer, str) or not getattr(answer, "choices", None):
-            raise BrokenAnswer("no choices in it")
-        choice = answer.choices[0]
-        text = (choice.message.content or getattr(choice.message, "refusal", None)) if is_chat(request) else choice.text
-        if not isinstance(text, str | None):
-            raise BrokenAnswer("its text is none")
-        return text or "", choice.finish_reason, answer.usage
+        if not is_chat(request):
+            return await client.completions.create(
+                model=self._spec.model, prompt=text_prompt(request, shots), **options
+            )
+        messages = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
+        return await client.chat.completions.create(model=self._spec.model, messages=messages, **options)
 
     def _give_up(self, request: Request, attempt: int, fault: Fault, *, passes_for_others: bool) -> Response:
         if passes_for_others:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import email.utils
 import time
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, Literal
+
+from llm_eval.backends.openai.answers import BrokenAnswer
 
 SHOWN = 400
 BUSY = frozenset({429, 503, 529})
@@ -36,13 +39,9 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, openai.APIConnectionError):  # time-outs too: what the cause is called differs by transport
         cause = error.__cause__ or error
         return Fault("again", f"no answer ({type(cause).__name__}: {str(cause)[:SHOWN]})")
-    if isinstance(error, openai.APIError | BrokenAnswer | ValueError | TypeError | KeyError | AttributeError):
+    if isinstance(error, openai.APIError | BrokenAnswer | JSONDecodeError):
         return Fault("again", f"an answer that is not of OpenAI's form ({type(error).__name__}: {str(error)[:SHOWN]})")
     raise error
-
-
-class BrokenAnswer(Exception):
-    """The server's answer lacks what it must have."""
 
 
 def _status(status: int, words: str, headers: Any, code: str) -> Fault:
