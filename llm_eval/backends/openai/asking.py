@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -75,7 +76,8 @@ class Asker:
         self._loop.close()
 
     async def _answer(self, request: Request, attempt: int, generation: Generation) -> Response:
-        shots, began, tries = len(request.shots), time.monotonic(), 0
+        shots, faults = len(request.shots), Counter[str]()
+        first_fault: float | None = None
         while True:
             endpoint = next(self._turn)
             try:
@@ -89,12 +91,13 @@ class Asker:
             if fault.kind == "too long" and shots:
                 shots -= 1
                 continue
-            tries += fault.kind == "again"
-            waited = time.monotonic() - began
-            passes = fault.kind in ("again", "busy") and tries < TRIES
-            pause = fault.wait_seconds if fault.wait_seconds is not None else _pause(tries + 1)
-            if not passes or waited + pause > self._spec.patience_seconds:
-                return self._give_up(request, attempt, fault, passes_for_others=fault.kind in ("again", "busy"))
+            faults[fault.kind] += 1
+            first_fault = time.monotonic() if first_fault is None else first_fault
+            pause = _pause(faults.total()) if fault.wait_seconds is None else fault.wait_seconds
+            may_pass = fault.kind in ("again", "busy")
+            patient = time.monotonic() + pause - first_fault <= self._spec.patience_seconds
+            if not (may_pass and patient and faults["again"] < TRIES):
+                return self._give_up(request, attempt, fault, may_pass)
             await asyncio.sleep(pause)
 
     async def _ask(
@@ -136,8 +139,9 @@ class Asker:
         messages = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
         return await client.chat.completions.create(model=self._spec.model, messages=messages, **options)
 
-    def _give_up(self, request: Request, attempt: int, fault: Fault, *, passes_for_others: bool) -> Response:
-        if passes_for_others:
+    def _give_up(self, request: Request, attempt: int, fault: Fault, may_pass: bool) -> Response:
+        """The sample's error. Raises BackendLost when it is the same for sample after sample: nobody gets an answer."""
+        if may_pass:
             self._given_up += 1
             if self._given_up >= LOST_IN_A_ROW:
                 raise BackendLost(
