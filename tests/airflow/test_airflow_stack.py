@@ -1,11 +1,13 @@
 """A real Airflow: scheduler, workers, DAG processor and API server, on a database and a root of the test's own."""
 
+import itertools
 import os
 import socket
 import stat
 import subprocess
 import sys
 import time
+from collections import Counter
 from urllib.parse import quote
 
 import httpx
@@ -23,6 +25,7 @@ from tests.backends.tiny_models import save_llama
 
 CONSOLE = Console(force_terminal=False)
 RUN_SECONDS = 180.0
+MANY = tuple(f"at-once-{number}" for number in range(5))
 
 
 def test_a_second_stack_takes_the_next_home(tmp_path):
@@ -78,6 +81,10 @@ def running(tmp_path_factory, small_catalog):
     sleepy = {"backend": {"kind": "transformers", "path": "sleepy"}, "chat": False, "context_tokens": 512}
     place.write("models", "sleepy", sleepy)
     place.write("suites", "small", {**place.suite, "models": ["canned", "gone", "sleepy"]})
+    place.write("models", "busy", place.canned)
+    for name in MANY:
+        place.write("datasets", name, place.tiny)
+    place.write("suites", "at-once", {"models": ["busy"], "datasets": list(MANY)})
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "LLM_EVAL_CATALOG": place.catalog,
@@ -163,6 +170,25 @@ def test_a_task_that_is_stopped_by_hand_takes_the_models_process_with_it(running
     while os.path.exists(f"/proc/{pid}"):
         assert time.monotonic() < limit
         time.sleep(0.2)
+
+
+@pytest.mark.airflow
+def test_many_runs_asked_for_at_once_all_publish(running):
+    # Four of each DAG are at work together, so that first results of one pair are announced at the same moment.
+    stack, place, _ = running
+    dag_ids = [f"eval__busy__{name}" for name in MANY]
+    for dag_id in dag_ids:
+        stack.client.set_paused(dag_id, False)
+
+    runs = {f"{dag_id} {n}": stack.client.trigger(dag_id, {"limit": 3 + n}) for n in range(4) for dag_id in dag_ids}
+
+    outcomes = wait_for(stack.client, runs, CONSOLE, 2 * RUN_SECONDS)
+    assert {outcome.label: outcome.reason for outcome in outcomes if outcome.reason} == {}
+    assert stack.first_ended() is None
+    published = [row for row in results.summary(str(place.root), models=("busy",)) if row.headline]
+    assert Counter((row.dataset, row.samples) for row in published) == dict.fromkeys(
+        itertools.product(MANY, range(3, 7)), 1
+    )
 
 
 @pytest.mark.airflow
