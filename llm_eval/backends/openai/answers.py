@@ -1,4 +1,4 @@
-"""What a server's answer says. The SDK hands on whatever came as JSON, so nothing in it is taken for granted."""
+"""What a server's answer says: whatever came as JSON, so nothing in it is taken for granted."""
 
 from __future__ import annotations
 
@@ -22,21 +22,19 @@ def read(answer: Any, is_chat: bool) -> Said:
     """Of a chat completion, or of a plain one. A refusal in a field of its own is what the model said. Raises
     BrokenAnswer."""
     try:
-        choice = answer.choices[0]
-        if is_chat:
-            text = choice.message.content
-            text = getattr(choice.message, "refusal", None) if text is None else text
-        else:
-            text = choice.text
-        finish = choice.finish_reason
+        choice = answer["choices"][0]
+        text = choice["text"] if not is_chat else choice["message"].get("content")
+        if is_chat and text is None:
+            text = choice["message"].get("refusal")
+        finish = choice.get("finish_reason")
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise BrokenAnswer(f"{type(error).__name__}: {error}") from error
     if not isinstance(text, str | None):
         raise BrokenAnswer(f"its text is a {type(text).__name__}")
-    usage = getattr(answer, "usage", None)
+    usage = answer.get("usage")
     return Said(text or "", finish == "length", *(_count(usage, f"{n}_tokens") for n in ("prompt", "completion")))
 
 
 def _count(usage: Any, name: str) -> int:
-    number = getattr(usage, name, None)
+    number = usage.get(name) if isinstance(usage, dict) else None
     return number if isinstance(number, int) and number >= 0 else 0

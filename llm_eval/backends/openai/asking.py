@@ -1,8 +1,8 @@
 """Asks a server for many answers at once, and gives them out as they come.
 
-An event loop that runs while the next answer is waited for. What may pass (a busy server, a lost connection, an answer
-that is no answer) is tried again with growing pauses; what one sample cannot have is that sample's error; what no
-sample can have stops everything, with the server's own words.
+An event loop that runs while the next answer is waited for, with as many workers as requests may be in flight. What may
+pass (a busy server, a lost connection, an answer that is no answer) is tried again with growing pauses; what one sample
+cannot have is that sample's error; what no sample can have stops everything, with the server's own words.
 """
 
 from __future__ import annotations
@@ -45,28 +45,31 @@ class Asker:
     def answers(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         """As `Backend.answer` says."""
         wanted = ((request, attempt) for request in requests for attempt in range(generation.attempts))
-        asking: set[asyncio.Task[Response]] = set()
-        ended: asyncio.Queue[asyncio.Task[Response]] = asyncio.Queue()
+        came: asyncio.Queue[Response | asyncio.Task[None]] = asyncio.Queue()
+
+        async def work() -> None:
+            for request, attempt in wanted:
+                came.put_nowait(await self._answer(request, attempt, generation))
+
         self._last = time.monotonic()
+        workers = min(self._spec.max_in_flight, len(requests) * generation.attempts)
+        at_work = {self._loop.create_task(work()) for _ in range(workers)}
+        for task in at_work:
+            task.add_done_callback(came.put_nowait)
         try:
-            while True:
-                for request, attempt in itertools.islice(wanted, self._spec.max_in_flight - len(asking)):
-                    task = self._loop.create_task(self._answer(request, attempt, generation))
-                    task.add_done_callback(ended.put_nowait)
-                    asking.add(task)
-                if not asking:
-                    return
-                done = [self._loop.run_until_complete(ended.get())]
-                done += [ended.get_nowait() for _ in range(ended.qsize())]
-                asking.difference_update(done)
-                for task in sorted(done, key=_has_failed):  # what was answered goes before the first error
-                    yield task.result()
+            while at_work or not came.empty():
+                one = self._loop.run_until_complete(came.get()) if came.empty() else came.get_nowait()
+                if isinstance(one, Response):
+                    yield one
+                else:
+                    at_work.discard(one)
+                    one.result()  # raises what ended it
         finally:
-            for task in asking:
+            for task in at_work:
                 task.cancel()
-            if asking:
-                done_now, _ = self._loop.run_until_complete(asyncio.wait(asking))
-                for task in done_now:  # one error is raised; asyncio would print the others
+            if at_work:
+                ended, _ = self._loop.run_until_complete(asyncio.wait(at_work))
+                for task in ended:  # one error is raised; asyncio would print the others
                     if not task.cancelled():
                         task.exception()
 
@@ -130,14 +133,16 @@ class Asker:
         )
 
     async def _call(self, client: Any, request: Request, attempt: int, generation: Generation, shots: int) -> Any:
-        """The SDK's answer. Raises whatever the SDK does."""
-        options = _options(self._spec, generation, attempt)
-        if not is_chat(request):
-            return await client.completions.create(
-                model=self._spec.model, prompt=text_prompt(request, shots), **options
-            )
-        messages = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
-        return await client.chat.completions.create(model=self._spec.model, messages=messages, **options)
+        """The answer as JSON. Raises whatever the SDK does.
+
+        Without the SDK's types for bodies and answers, which take a third of its CPU time.
+        """
+        body = {"model": self._spec.model, **_options(self._spec, generation, attempt)}
+        if is_chat(request):
+            body["messages"] = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
+            return await client.post("/chat/completions", cast_to=object, body=body)
+        body["prompt"] = text_prompt(request, shots)
+        return await client.post("/completions", cast_to=object, body=body)
 
     def _give_up(self, request: Request, attempt: int, fault: Fault, may_pass: bool) -> Response:
         """The sample's error. Raises BackendLost when it is the same for sample after sample: nobody gets an answer."""
@@ -150,10 +155,6 @@ class Asker:
         return Response(request.id, attempt, finish_reason="error", error=fault.words)
 
 
-def _has_failed(task: asyncio.Task[Response]) -> bool:
-    return task.exception() is not None
-
-
 def _options(spec: OpenAIBackend, generation: Generation, attempt: int) -> dict[str, Any]:
     values: dict[str, Any] = {
         spec.max_tokens_field: generation.max_tokens,
@@ -163,10 +164,9 @@ def _options(spec: OpenAIBackend, generation: Generation, attempt: int) -> dict[
     }
     if generation.stop:
         values["stop"] = list(generation.stop)
-    extra = {**({"top_k": generation.top_k} if generation.top_k is not None else {}), **spec.extra_body}
-    if extra:
-        values["extra_body"] = extra
-    return {name: value for name, value in values.items() if name not in spec.omit}
+    if generation.top_k is not None:
+        values["top_k"] = generation.top_k  # not OpenAI's, but vLLM's and its kin's
+    return {**{name: value for name, value in values.items() if name not in spec.omit}, **spec.extra_body}
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:
