@@ -21,10 +21,13 @@ from llm_eval.airflow.stack import Stack, free_port
 from llm_eval.remote.client import AirflowClient
 from llm_eval.remote.watch import wait_for
 from llm_eval.settings import HOME
+from tests.backends.api_server import refused, said, serving
 from tests.backends.tiny_models import save_llama
 
 CONSOLE = Console(force_terminal=False)
 RUN_SECONDS = 180.0
+KEY = "sk-secret-4711"
+SERVED = {"kind": "openai", "model": "m", "keys": ["SERVER_KEY"]}
 MANY = tuple(f"at-once-{number}" for number in range(5))
 
 
@@ -69,7 +72,13 @@ def test_ending_a_session_reaches_a_process_that_left_its_parent_and_its_group()
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory, small_catalog):
+def server():
+    with serving(lambda body, number: said("A") if number % 4 else refused(429, "slow down")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, small_catalog, server):
     """An Airflow over the small catalog; afterwards, none of its processes may be there."""
     folder = tmp_path_factory.mktemp("stack")
     place = small_catalog(folder)
@@ -82,6 +91,8 @@ def running(tmp_path_factory, small_catalog):
     place.write("models", "sleepy", sleepy)
     place.write("suites", "small", {**place.suite, "models": ["canned", "gone", "sleepy"]})
     place.write("models", "busy", place.canned)
+    place.write("models", "served", {"backend": {**SERVED, "base_urls": [server.url]}, "chat": True})
+    place.write("suites", "hosted", {"models": ["served"], "datasets": ["tiny"]})
     for name in MANY:
         place.write("datasets", name, place.tiny)
     place.write("suites", "at-once", {"models": ["busy"], "datasets": list(MANY)})
@@ -92,6 +103,7 @@ def running(tmp_path_factory, small_catalog):
             "LLM_EVAL_MODELS": folder / "models",
             "LLM_EVAL_PYTHON": interpreter,
             "HF_HUB_OFFLINE": "1",
+            "SERVER_KEY": KEY,
         }.items():
             patch.setenv(name, str(value))
         stack = Stack(folder / "airflow")
@@ -170,6 +182,24 @@ def test_a_task_that_is_stopped_by_hand_takes_the_models_process_with_it(running
     while os.path.exists(f"/proc/{pid}"):
         assert time.monotonic() < limit
         time.sleep(0.2)
+
+
+@pytest.mark.airflow
+def test_a_served_model_is_asked_in_the_pool_of_apis_and_its_key_stays_out_of_everything(running, server):
+    stack, place, _ = running
+
+    outcome = run(stack.client, "eval__served__tiny")
+
+    assert outcome.reason is None
+    (row,) = (row for row in results.summary(str(place.root), models=("served",)) if row.headline)
+    assert (row.value, row.samples, row.failed) == (1.0, 12, 0)
+    assert {*server.keys} == {KEY}
+    tasks = f"/api/v2/dags/{outcome.run.dag_id}/dagRuns/{quote(outcome.run.run_id, safe='')}/taskInstances"
+    pools = {task["task_id"]: task["pool"] for task in stack.client.call("GET", tasks)["task_instances"]}
+    assert (pools["infer"], pools["score"]) == ("api", "default_pool")
+    left = [path for place in (place.root, stack.home) for path in place.rglob("*") if path.is_file()]
+    assert len(left) > 50  # everything under the root, Airflow's database and all its logs
+    assert [path for path in left if KEY.encode() in path.read_bytes()] == []
 
 
 @pytest.mark.airflow
