@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -19,6 +20,13 @@ def _is_server(url: str) -> str:
     return url.rstrip("/")
 
 
+def _is_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("not the name of an environment variable; a key itself must not stand here")
+    return name
+
+
+VariableName = Annotated[str, AfterValidator(_is_variable)]
 ServerUrl = Annotated[str, AfterValidator(_is_server)]
 
 
@@ -91,7 +99,7 @@ class OpenAIBackend(Spec):
     """What the server calls it."""
     base_urls: Annotated[tuple[ServerUrl, ...], Field(min_length=1)] = ("https://api.openai.com/v1",)
     """Down to the version: `http://localhost:8000/v1`. Several are asked in turn and must serve the same model."""
-    keys: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    keys: tuple[VariableName, ...] = ()
     """Names of environment variables that hold keys; used in turn. Empty for a server that asks for none."""
     max_in_flight: PositiveInt = 64
     """Requests of one shard at the same time at most; fewer while the server says that it is asked too much."""
@@ -108,7 +116,7 @@ class OpenAIBackend(Spec):
     omit: tuple[Literal["temperature", "top_p", "seed", "stop"], ...] = ()
     """Parameters that the server refuses."""
     extra_body: dict[str, Any] = {}
-    """Sent along with every request, such as a server's own parameters."""
+    """Sent along with every request, such as a server's own parameters. No place for secrets: it is written down."""
 
 
 Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend | OpenAIBackend, Field(discriminator="kind")]

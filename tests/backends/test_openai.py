@@ -12,7 +12,7 @@ import pytest
 from llm_eval.backends.openai import OpenAIModel, asking
 from llm_eval.backends.openai.faults import retry_after
 from llm_eval.backends.openai.flow import Rate
-from llm_eval.errors import BackendLost, InputError
+from llm_eval.errors import BackendLost, InputError, InvalidSpec
 from llm_eval.records import Message, Shot
 from llm_eval.specs import Generation, ModelSpec
 from tests.backends.api_server import Reply, refused, said, serving, wrote
@@ -243,6 +243,49 @@ def test_a_server_that_is_gone_ends_the_asking_and_not_sample_by_sample():
 
     with pytest.raises(BackendLost, match=r"model 'served': \d+ requests in a row were given up.*Cannot connect"):
         ask(server, questions(200), max_in_flight=16)
+
+
+def test_a_server_that_is_gone_is_lost_for_a_few_samples_too():
+    with serving(lambda body, number: said("x")) as server:
+        pass
+
+    with pytest.raises(BackendLost, match=r"model 'served': not one of 3 requests was answered: no answer \("):
+        ask(server, questions(3))
+
+
+def test_a_sample_that_breaks_the_server_fails_alone_though_it_is_the_only_one_left():
+    with serving(lambda body, number: refused(500, "always broken")) as server:
+        assert ask(server, [chat()])["s-1", 0].error == "500: always broken"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"base_urls": ["ftp://x"]}, "not an address such as http://localhost:8000/v1"),
+        ({"base_urls": [f"http://user:{KEY}@host/v1"]}, "keys go into `keys`, by name"),
+        ({"keys": ["sk-123 456"]}, "not the name of an environment variable; a key itself must not stand here"),
+        ({"keys": "SERVER_KEY"}, "keys"),
+        ({"max_in_flight": 0}, "max_in_flight"),
+    ],
+)
+def test_a_mistake_in_the_yaml_is_named_and_quotes_no_key(house, values, words):
+    house.model(name="served", backend={"kind": "openai", "model": "m", **values}, chat=True)
+
+    with pytest.raises(InvalidSpec, match=words) as mistake:
+        house.catalog.model("served")
+    assert KEY not in str(mistake.value)
+
+
+def test_what_is_asked_differently_is_answered_anew():
+    def identity(**values):
+        backend = {"kind": "openai", "model": "m", "base_urls": ["http://a/v1", "http://b/v1"], **values}
+        spec = ModelSpec.model_validate({"name": "served", "backend": backend, "chat": True})
+        return OpenAIModel.identity(spec, None, "d", None)
+
+    same = [{}, {"base_urls": ["http://b/v1", "http://a/v1/"]}, {"max_in_flight": 3}, {"keys": ["SERVER_KEY"]}]
+    others = [{"model": "n"}, {"base_urls": ["http://a/v1"]}, {"omit": ["seed"]}, {"extra_body": {"mood": "calm"}}]
+    assert len({identity(**values) for values in same}) == 1
+    assert len({identity(**values) for values in [{}, *others]}) == 1 + len(others)
 
 
 def test_a_server_that_stays_busy_is_given_up_after_the_patience():

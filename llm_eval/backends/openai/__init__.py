@@ -27,7 +27,7 @@ class OpenAIModel:
     @classmethod
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
         spec = cast(OpenAIBackend, model.backend)
-        return fingerprint(sorted(spec.base_urls), spec.model, spec.extra_body)
+        return fingerprint(sorted(spec.base_urls), spec.model, sorted(spec.omit), spec.extra_body)
 
     @classmethod
     def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from llm_eval.backends.openai.answers import read
 from llm_eval.backends.openai.endpoints import Endpoint, endpoints
-from llm_eval.backends.openai.faults import Fault, fault_of
+from llm_eval.backends.openai.faults import MAY_PASS, Fault, fault_of
 from llm_eval.backends.openai.flow import Rate, Window
 from llm_eval.errors import BackendLost, InputError
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
@@ -39,7 +39,9 @@ class Asker:
         self._loop = asyncio.new_event_loop()
         self._window = Window(spec.max_in_flight)
         self._requests, self._tokens = Rate(spec.requests_per_minute), Rate(spec.tokens_per_minute)
-        self._given_up = 0
+        self._given_up = 0  # in a row
+        self._answered = self._away = 0
+        self._words = ""  # for which the last one was given up
         self._last = time.monotonic()
 
     def answers(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
@@ -64,6 +66,8 @@ class Asker:
                 else:
                     at_work.discard(one)
                     one.result()  # raises what ended it
+            if self._away and not self._answered:
+                raise BackendLost(f"{self._owner}: not one of {self._away} requests was answered: {self._words}")
         finally:
             for task in at_work:
                 task.cancel()
@@ -97,10 +101,9 @@ class Asker:
             faults[fault.kind] += 1
             first_fault = time.monotonic() if first_fault is None else first_fault
             pause = _pause(faults.total()) if fault.wait_seconds is None else fault.wait_seconds
-            may_pass = fault.kind in ("again", "busy")
             patient = time.monotonic() + pause - first_fault <= self._spec.patience_seconds
-            if not (may_pass and patient and faults["again"] < TRIES):
-                return self._give_up(request, attempt, fault, may_pass)
+            if fault.kind not in MAY_PASS or not patient or faults["again"] + faults["away"] >= TRIES:
+                return self._give_up(request, attempt, fault)
             await asyncio.sleep(pause)
 
     async def _ask(
@@ -119,6 +122,7 @@ class Asker:
         finally:
             await self._window.leave(entered, refused=refused)
         self._given_up = 0
+        self._answered += 1
         now = time.monotonic()
         share, self._last = now - self._last, now
         return Response(
@@ -144,9 +148,11 @@ class Asker:
         body["prompt"] = text_prompt(request, shots)
         return await client.post("/completions", cast_to=object, body=body)
 
-    def _give_up(self, request: Request, attempt: int, fault: Fault, may_pass: bool) -> Response:
+    def _give_up(self, request: Request, attempt: int, fault: Fault) -> Response:
         """The sample's error. Raises BackendLost when it is the same for sample after sample: nobody gets an answer."""
-        if may_pass:
+        self._words = fault.words
+        self._away += fault.kind == "away"
+        if fault.kind in MAY_PASS:
             self._given_up += 1
             if self._given_up >= LOST_IN_A_ROW:
                 raise BackendLost(

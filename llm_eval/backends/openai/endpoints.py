@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ def endpoints(spec: OpenAIBackend, owner: str) -> list[Endpoint]:
     """Every address with every key. Raises InputError for a variable that is not set."""
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
+    for library in ("httpx", "httpx2"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # a line for each request otherwise
     found = []
     for variable in spec.keys or (None,):
         key = os.environ.get(variable, "") if variable else NO_KEY

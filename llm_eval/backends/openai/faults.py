@@ -15,12 +15,14 @@ BUSY = frozenset({429, 503, 529})
 _CONTEXT = ("context_length", "context length", "maximum context", "too many tokens", "max_model_len", "too long")
 _PAID = ("insufficient_quota", "billing", "exceeded your current quota")
 
-Kind = Literal["again", "busy", "too long", "sample", "stop"]
+Kind = Literal["again", "away", "busy", "too long", "sample", "stop"]
+MAY_PASS: frozenset[Kind] = frozenset({"again", "away", "busy"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """again, busy: may pass. too long: the prompt does not fit. sample: this one cannot be had. stop: none can.
+    """again, away (no answer at all), busy: may pass. too long: the prompt does not fit. sample: this one cannot be
+    had. stop: none can.
 
     `wait_seconds`: how long the server asked to wait, if it did.
     """
@@ -38,7 +40,7 @@ def fault_of(error: Exception) -> Fault:
         return _status(error.status_code, _words(error), error.response.headers, str(error.code or ""))
     if isinstance(error, openai.APIConnectionError):  # time-outs too: what the cause is called differs by transport
         cause = error.__cause__ or error
-        return Fault("again", f"no answer ({type(cause).__name__}: {str(cause)[:SHOWN]})")
+        return Fault("away", f"no answer ({type(cause).__name__}: {str(cause)[:SHOWN]})")
     if isinstance(error, openai.APIError | BrokenAnswer | JSONDecodeError):
         return Fault("again", f"an answer that is not of OpenAI's form ({type(error).__name__}: {str(error)[:SHOWN]})")
     raise error
