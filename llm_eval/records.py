@@ -83,6 +83,14 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token that an answer might have begun with, and its log-probability in nats (<= 0)."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What came back for one request. `error` is None unless our call failed; then nothing else is meaningful.
 
@@ -90,13 +98,15 @@ class Response:
     `likelihoods` has one entry per continuation, in order, for kinds "choices" and "perplexity".
     `prefill_tokens` were read by the model for this response, `reused_tokens` would have been if every sequence were
     read by itself; a prefix that several requests share counts as read for one of them. `latency_seconds` is this
-    response's share of the wall time, `prefill_seconds` the part of it that was reading.
+    response's share of the wall time, `prefill_seconds` the part of it that was reading. `first_tokens` are the
+    likeliest first tokens of the answer, where `generation.top_logprobs` asked for them.
     """
 
     request_id: str
     attempt: int = 0
     text: str | None = None
     likelihoods: tuple[Likelihood, ...] = ()
+    first_tokens: tuple[TokenLogprob, ...] = ()
     shots: int = 0
     input_tokens: int = 0
     output_tokens: int = 0

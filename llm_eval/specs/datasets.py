@@ -126,6 +126,10 @@ class Generation(Spec):
     seed: int = 0
     attempts: PositiveInt = 1
     """Answers per prompt; a sample's value is the mean over them."""
+    json_schema: dict[str, Any] | None = None
+    """The answer has to be JSON of this schema; only for backends that can hold a model to one."""
+    top_logprobs: Annotated[int, Field(ge=1, le=20)] | None = None
+    """Also ask how likely the likeliest first tokens of the answer were; only for backends that say."""
 
 
 class DatasetSpec(Spec):
