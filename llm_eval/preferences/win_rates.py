@@ -45,5 +45,5 @@ def without_spread(value: float, n: int) -> tuple[float, float]:
 
     Wilson's, of the nearest whole numbers of wins on both sides.
     """
-    wins = value * n
+    wins = round(value * n, 9)  # a fitted share may miss a whole number by its last digits
     return wilson(math.floor(wins), n).ci_low, wilson(math.ceil(wins), n).ci_high
