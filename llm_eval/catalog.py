@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llm_eval.errors import InvalidSpec, UnknownName
-from llm_eval.specs import DatasetSpec, ModelSpec, Spec, SuiteSpec
+from llm_eval.specs import DatasetSpec, JudgeSpec, ModelSpec, Spec, SuiteSpec
 
 S = TypeVar("S", bound=Spec)
 
-KINDS: dict[str, type[Spec]] = {"datasets": DatasetSpec, "models": ModelSpec, "suites": SuiteSpec}
+KINDS: dict[str, type[Spec]] = {
+    "datasets": DatasetSpec,
+    "models": ModelSpec,
+    "judges": JudgeSpec,
+    "suites": SuiteSpec,
+}
 
 
 def split_reference(reference: str) -> tuple[str, str | None]:
@@ -130,6 +135,10 @@ class Catalog:
     def model(self, name: str, overrides: Mapping[str, Any] | None = None) -> ModelSpec:
         values = _overridden(self._values("models", name), overrides)
         return parse(ModelSpec, values, _with(str(self.path("models", name)), overrides))
+
+    def judge(self, name: str, overrides: Mapping[str, Any] | None = None) -> JudgeSpec:
+        values = _overridden(self._values("judges", name), overrides)
+        return parse(JudgeSpec, values, _with(str(self.path("judges", name)), overrides))
 
     def suite(self, name: str) -> SuiteSpec:
         return parse(SuiteSpec, self._values("suites", name), str(self.path("suites", name)))

@@ -9,6 +9,7 @@ from llm_eval import backends
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InputError, UnknownName, UnsupportedRequest
 from llm_eval.specs import SuiteSpec
+from llm_eval.stages.judging import check_judge, check_panel
 from llm_eval.stages.plan import check_dataset
 
 
@@ -32,6 +33,7 @@ def _mistake(read: Callable[[], object]) -> str | None:
 
 def _readings(catalog: Catalog) -> Iterator[Callable[[], object]]:
     yield from (partial(catalog.model, name) for name in catalog.names("models"))
+    yield from (partial(_read_judge, catalog, name) for name in catalog.names("judges"))
     for name in catalog.names("datasets"):
         yield partial(_read_dataset, catalog, name, name)
         yield from (partial(_read_dataset, catalog, name, f"{name}_{v}") for v in _variants(catalog, name))
@@ -42,7 +44,22 @@ def _readings(catalog: Catalog) -> Iterator[Callable[[], object]]:
 
 
 def _read_dataset(catalog: Catalog, name: str, reference: str) -> None:
-    check_dataset(catalog.dataset(reference), str(catalog.path("datasets", name)))
+    dataset = catalog.dataset(reference)
+    check_dataset(dataset, str(catalog.path("datasets", name)))
+    if dataset.judge is not None:
+        try:
+            check_panel(dataset, [catalog.judge(judge) for judge in dataset.judge.judges])
+        except UnknownName as error:
+            raise InputError(f"dataset {reference!r}: {error}") from error
+
+
+def _read_judge(catalog: Catalog, name: str) -> None:
+    judge = catalog.judge(name)
+    check_judge(judge, str(catalog.path("judges", name)))
+    try:
+        catalog.model(judge.model)
+    except UnknownName as error:
+        raise InputError(f"judge {name!r}: {error}") from error
 
 
 def _variants(catalog: Catalog, name: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,14 +170,28 @@ def _stage_command(stage: str, help_text: str) -> None:
     ) -> None:
         _run_stage(context, stage, run, shard=shard, force=force)
 
-    app.command(stage, help=help_text)(sharded if stage == "infer" else command)
+    def judging(
+        context: typer.Context,
+        run: RunAddress,
+        judge: Annotated[str, typer.Option(metavar="JUDGE", help="Which of the run's judges, if it has several.")] = "",
+        shard: Annotated[str, typer.Option(metavar="I/N", help="Which slice, counted from 0.")] = "0/1",
+        force: Force = False,
+    ) -> None:
+        _run_stage(context, stage, run, shard=shard, force=force, judge=judge)
+
+    commands: dict[str, Callable[..., None]] = {"infer": sharded, "judge": judging}
+    app.command(stage, help=help_text)(commands.get(stage, command))
 
 
-def _run_stage(context: typer.Context, stage: str, run_uri: str, *, shard: str = "0/1", force: bool) -> None:
+def _run_stage(
+    context: typer.Context, stage: str, run_uri: str, *, shard: str = "0/1", force: bool, judge: str = ""
+) -> None:
     from llm_eval.layout import Shard
     from llm_eval.stages import run_stage
 
-    report: StageReport = run_stage(stage, run_uri, context.obj.settings, shard=Shard.parse(shard), force=force)
+    report: StageReport = run_stage(
+        stage, run_uri, context.obj.settings, shard=Shard.parse(shard), force=force, judge=judge
+    )
     print(json.dumps(asdict(report), ensure_ascii=False))
 
 
@@ -186,6 +201,8 @@ for _stage, _help in {
     "render": "Turn samples into prompts.",
     "infer": "Ask the model, resuming where an earlier try stopped.",
     "score": "Extract answers and measure them.",
+    "judge": "Ask a judge about the answers; what it has said before is not asked again.",
+    "verdict": "Read the judges' replies and count them.",
     "publish": "Write the run's rows of results/summary and results/samples.",
 }.items():
     _stage_command(_stage, _help)
@@ -197,7 +214,7 @@ cli_results.add_to(app)
 @app.command("list")
 def list_names(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="datasets|models|suites", help="What to list.")],
+    kind: Annotated[str, typer.Argument(metavar="datasets|models|judges|suites", help="What to list.")],
     patterns: Annotated[
         list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Names that hold all of these.")
     ] = None,
@@ -236,9 +253,8 @@ def check(context: typer.Context) -> None:
     if found:
         raise InputError("\n".join([*found, f"{len(found)} mistake(s) in the catalog"]))
     catalog = context.obj.catalog
-    print(
-        f"catalog: {', '.join(f'{len(catalog.names(k))} {k}' for k in ('datasets', 'models', 'suites'))}, no mistakes"
-    )
+    counted = ", ".join(f"{len(catalog.names(kind))} {kind}" for kind in ("datasets", "models", "judges", "suites"))
+    print(f"catalog: {counted}, no mistakes")
 
 
 @app.command()

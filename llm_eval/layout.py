@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llm_eval.errors import InputError
 from llm_eval.fingerprint import slug
-from llm_eval.specs import RunSpec
+from llm_eval.specs import PlannedJudge, RunSpec
 
 PUBLISHED = "published.json"  # in a run's folder: all its rows are where readers look
 RUN_DEPTH = 4  # runs/{model}/{dataset}/{run_id}
@@ -60,6 +60,15 @@ class Layout:
     @property
     def responses(self) -> str:
         return join(self.root, "responses", self.run.model.name, self.run.fingerprints.responses)
+
+    @property
+    def verdicts(self) -> str:
+        """Of judged runs: judgements.parquet and scores.parquet, and a manifest for each judge's shards."""
+        return join(self.root, "verdicts", self.run.model.name, self.run.fingerprints.verdicts or "none")
+
+    def replies(self, judge: PlannedJudge) -> str:
+        """Where a judge's replies about the dataset are kept, by what was asked: for all models and runs together."""
+        return join(self.root, "judgements", judge.model.name, self.run.dataset.name, judge.replies)
 
     @property
     def scores(self) -> str:

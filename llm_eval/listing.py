@@ -19,6 +19,12 @@ def listing(catalog: Catalog, kind: str, patterns: Sequence[str]) -> str:
         models = [catalog.model(name) for name in catalog.names("models", patterns)]
         rows = [(m.name, m.backend.kind, "chat" if m.chat else "text", m.run_on, m.description) for m in models]
         return _table(("model", "backend", "prompts", "runs on", "description"), rows)
+    if kind == "judges":
+        judges = [catalog.judge(name) for name in catalog.names("judges", patterns)]
+        return _table(
+            ("judge", "verdict", "model", "follows"),
+            [(j.name, j.verdict.kind, j.model, j.reference or j.description) for j in judges],
+        )
     suites = [catalog.suite(name) for name in catalog.names("suites", patterns)]
     return _table(
         ("suite", "schedule", "models", "datasets", "description"),
@@ -34,7 +40,9 @@ def _dataset_rows(catalog: Catalog, patterns: Sequence[str]) -> list[tuple[str, 
                 dataset = catalog.dataset(reference)
                 first = "" if reference != name else name
                 follows = dataset.reference or dataset.description
-                rows.append((first, reference, dataset.prompt.kind, dataset.metrics[0].name, follows))
+                measured = dataset.metrics[0].name if dataset.metrics else ""
+                by = f"judge: {', '.join(dataset.judge.judges)}" if dataset.judge is not None else measured
+                rows.append((first, reference, dataset.prompt.kind, by, follows))
     return rows
 
 

@@ -29,5 +29,10 @@ def _turns(shot: Shot) -> tuple[Message, Message]:
     return Message("user", shot.user), Message("assistant", shot.assistant)
 
 
+def turn_id(sample_id: str, turn: int) -> str:
+    """The id of the request of one turn of a sample's conversation, from 1."""
+    return sample_id if turn == 1 else f"{sample_id}#{turn}"
+
+
 def is_chat(request: Request) -> bool:
     return request.messages is not None

@@ -20,7 +20,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One question. Exactly one of `input` and `messages` is set.
+    """One question. `input` is the user's first turn; `follow_ups` are those after the model's answers, if any.
 
     `choices` are texts in order; their labels are A, B, C, … (see `labels`). With choices, `targets` holds the label
     of the right one; without, every acceptable answer. `id` is unique within the dataset, and the same for every
@@ -29,8 +29,8 @@ class Sample:
 
     id: str
     subset: str
-    input: str | None
-    messages: tuple[Message, ...] | None = None
+    input: str
+    follow_ups: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +56,8 @@ class Request:
     kind "generate": continue the prompt. "choices": log-likelihood of each continuation given the prompt.
     "perplexity": log-likelihood of prompt and continuation together, for each continuation.
     Chat prompts have `messages` (the question's own turns, a system turn first where there is one), text prompts
-    have `text`; `header` stands once before the first shot.
+    have `text`; `header` stands once before the first shot. `turn` counts from 1; that of a later turn holds its own
+    user turn alone, and is asked once the turn before is answered. `temperature`: instead of the dataset's.
     """
 
     id: str
@@ -67,6 +68,8 @@ class Request:
     text: str | None = None
     messages: tuple[Message, ...] | None = None
     continuations: tuple[str, ...] = ()
+    turn: int = 1
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,35 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one judge said of one answer, as published in `results/judgements`.
+
+    `turn`: the turn judged, from 1. `order`: of answers shown side by side, "as_is" where the model's came first,
+    "swapped" where it came last, None for an answer shown alone. `opponents`: whose answers stood beside it.
+    `verdict` as read: a label, a number or a ranking; `value` is what it is worth for the model: correctness 0 or 1,
+    None for not attempted; a rating as it is; of pairs 0 to 1; of rankings the share of the others placed behind it.
+    `dimensions`: ratings by dimension. status "no_answer": the model said nothing, and was not shown; "failed": the
+    model's or the judge's call failed, or its verdict could not be read, which `explanation` tells.
+    `replies`: the ids of the judge's replies, the last of which was read; `reply` is its text.
+    """
+
+    sample_id: str
+    subset: str
+    attempt: int
+    turn: int
+    judge: str
+    order: Literal["as_is", "swapped"] | None
+    opponents: tuple[str, ...]
+    verdict: str | None
+    value: float | None
+    status: Status
+    dimensions: dict[str, float] = field(default_factory=dict)
+    explanation: str = ""
+    reply: str | None = None
+    replies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One metric's verdict on one response.
 
@@ -145,7 +177,11 @@ class Result:
 
     `value`, `stderr`, `ci_low`, `ci_high` are in the metric's `unit` ("fraction" is 0-1; reports show it as 0-100).
     `aggregation`: "samples" for one subset, "macro" for the unweighted mean over subsets, "micro" for the mean over
-    samples of several subsets. Exactly one row of a run has `headline`.
+    samples of several subsets, "groups" for the mean of the groups' macro means. Exactly one row of a run has
+    `headline`. `bound_low` and `bound_high` are what the value would be had every failed sample come out worst or best;
+    None where that has no meaning.
+
+    `judge` names who gave the values of a judged metric; `judge_…` is what all judging of the run took.
 
     What answering took is of the whole run, the same in each of its rows. `infer_seconds` sums over shards, so it is
     machine time. `prefill_tokens` were really read; `prefix_reuse_fraction` (0-1) of what reading every sequence by
@@ -165,7 +201,7 @@ class Result:
     dataset_version: str
     mode: str
     subset: str
-    aggregation: Literal["samples", "macro", "micro"]
+    aggregation: Literal["samples", "macro", "micro", "groups"]
     headline: bool
     metric: str
     unit: str
@@ -196,6 +232,11 @@ class Result:
     peak_gpu_memory_gib: float | None
     cost_usd: float | None
     params: dict[str, Any] = field(default_factory=dict)
+    bound_low: float | None = None
+    bound_high: float | None = None
+    judge_input_tokens: int | None = None
+    judge_output_tokens: int | None = None
+    judge_cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,3 +267,15 @@ class SampleResult:
     finish_reason: str
     statistics: tuple[float, ...] = ()
     choices: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedJudgement(Judgement):
+    """One published row of `results/judgements`: what a judge said of one answer of a run, and which model judged."""
+
+    run_id: str
+    model: str
+    checkpoint: str | None
+    dataset: str
+    variant: str | None
+    judge_model: str

@@ -87,9 +87,10 @@ def _sample(dataset: DatasetSpec, fields: Fields, subset: str, place: int, row: 
         raise InvalidData(f"{len(choices)} choices; there are labels for at most {MAX_CHOICES}")
     own = fingerprint(subset, text, choices) if fields.id is None else templates.render(fields.id, names)
     return Sample(
-        id=_safe(f"{subset}-{own}" if subset else own),
+        id=sample_id(subset, own),
         subset=subset,
         input=text,
+        follow_ups=_values(fields.follow_ups, names),
         targets=_values(fields.targets, names),
         choices=choices,
         metadata={key: templates.render(source, names) for key, source in fields.metadata.items()},
@@ -100,6 +101,11 @@ def _values(source: str | tuple[str, ...], names: Mapping[str, Any]) -> tuple[st
     if isinstance(source, str):
         return templates.render_list(source, names)
     return tuple(templates.render(s, names) for s in source)
+
+
+def sample_id(subset: str, own: str) -> str:
+    """The id of the row that calls itself `own` within its subset."""
+    return _safe(f"{subset}-{own}" if subset else own)
 
 
 def _safe(text: str) -> str:

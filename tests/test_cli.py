@@ -47,7 +47,7 @@ def test_run_as_json_prints_the_summary_rows(house):
         (["run", "-m", "canned", "-d", "colours", "--limit", "0"], "limit"),
         (["run", "-m", "canned", "-d", "colours", "--format", "yaml"], "table or json"),
         (["infer", "nowhere"], "is not a run"),
-        (["list", "things"], "Known: datasets, models, suites"),
+        (["list", "things"], "Known: datasets, judges, models, suites"),
         (["report"], "no results under"),
     ],
 )

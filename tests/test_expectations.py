@@ -14,7 +14,7 @@ import pytest
 from llm_eval import expectations
 from llm_eval.errors import InvalidSpec, UnknownName
 from llm_eval.expectations import Check, Validation
-from llm_eval.records import Message, Sample
+from llm_eval.records import Sample
 from llm_eval.specs import DatasetSpec
 from tests.builders import DATASET, choice_sample, sample
 
@@ -62,7 +62,7 @@ def test_clean_samples_keep_every_rule():
     ("planted", "name"),
     [
         (choice_sample("bad", input=" \u3000\n"), "no_blank_inputs"),
-        (choice_sample("bad", input=None, messages=(Message("user", " "),)), "no_blank_inputs"),
+        (choice_sample("bad", input=" ", follow_ups=("  ",)), "no_blank_inputs"),
         (choice_sample("bad", targets=()), "has_target"),
         (choice_sample("bad", targets=("E",)), "target_is_a_choice"),
         (choice_sample("bad", targets=("A", "red")), "target_is_a_choice"),

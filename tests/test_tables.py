@@ -6,14 +6,26 @@ import pytest
 
 from llm_eval import tables
 from llm_eval.errors import StorageError
-from llm_eval.records import Likelihood, Message, Request, Response, Result, Sample, SampleResult, Score, Shot
+from llm_eval.records import (
+    Likelihood,
+    Message,
+    Request,
+    Response,
+    Result,
+    Sample,
+    SampleResult,
+    Score,
+    Shot,
+    TokenLogprob,
+)
 
 FULL = [
-    Sample("s", "law", "q", None, ("B",), ("x", "y"), {"why": "because", "n": 3}),
-    Sample("s", "", None, (Message("user", "hi"), Message("assistant", "ho"))),
+    Sample("s", "law", "q", (), ("B",), ("x", "y"), {"why": "because", "n": 3}),
+    Sample("s", "", "hi", ("ho", "hey")),
     Request("r", "s", "choices", "head", (Shot("u", "a"),), "text", None, (" A", " B")),
     Request("r", "s", "generate", messages=(Message("user", "你好"),)),
-    Response("r", 1, None, (Likelihood(-0.5, 2, 3),), 4, 5, 6, 7, 8, "scored", 0.25, 0.125, None),
+    Response("r", 1, None, (Likelihood(-0.5, 2, 3),), shots=4, finish_reason="scored", latency_seconds=0.25),
+    Response("r", 0, "A", (), (TokenLogprob("A", -0.5),), 4, 5, 6, 7, 8, "length", 0.25, 0.125, None),
     Score("s", "law", 0, "bleu", None, "failed", None, "lost", (1.0, 2.0)),
 ]
 

@@ -62,7 +62,8 @@ class Replay:
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         """One response per request and attempt. Raises InvalidData for an answer that does not fit its request.
 
-        Attempts: the entries of a list in the text column, in order; a plain string answers the first attempt only.
+        Attempts, or the turns of a conversation: the entries of a list in the text column, in order; a plain string
+        answers the first one only.
         """
         for request in requests:
             row = self.rows.get(request.sample_id)
@@ -72,7 +73,7 @@ class Replay:
     def _response(self, request: Request, attempt: int, row: Row | None) -> Response:
         shots = len(request.shots)
         if request.kind == "generate":
-            text = self._text(row, attempt)
+            text = self._text(row, attempt + request.turn - 1)
             if row is not None and text is not None:
                 return Response(request.id, attempt, text, shots=shots)
         elif row is not None and row.values.get(self._column(self.spec.logprobs)) is not None:

@@ -27,7 +27,7 @@ class Column:
 
 def input_text(sample: Sample) -> str:
     """The question as one text; the turns of a conversation are joined by newlines."""
-    return "\n".join(m.content for m in sample.messages) if sample.messages is not None else sample.input or ""
+    return "\n".join((sample.input, *sample.follow_ups))
 
 
 def _visible(text: str) -> int:

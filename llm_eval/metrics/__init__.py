@@ -17,9 +17,10 @@ from typing import Any, Literal
 from llm_eval.errors import RunFailed
 from llm_eval.records import RequestKind
 from llm_eval.registry import Registry, check_options
+from llm_eval.statistics import Estimate
 
 Interval = Literal["wilson", "mean", "bootstrap"]
-Unit = Literal["fraction", "perplexity", "bits_per_byte"]
+Unit = Literal["fraction", "perplexity", "bits_per_byte", "points", "rank"]
 
 
 class UnusableResponse(RunFailed):
@@ -50,6 +51,8 @@ class Metric:
     corpus: from summed statistics to the value, None where the value is the mean over samples.
     no_answer: (sample, **options): what a response without an answer is worth; None where that cannot happen
     (likelihoods).
+    estimate: from the statistics of each sample to the value, where that is no function of their sums.
+    is_judged: its values come from judges (llm_eval/judging), and `function` is never called.
     version: raise it when the same input would get another value; it is part of the scores' fingerprint.
     """
 
@@ -62,6 +65,13 @@ class Metric:
     corpus: Callable[[Sequence[float]], float] | None
     no_answer: Callable[..., Measure] | None
     version: int
+    estimate: Callable[[Sequence[Sequence[float]]], Estimate] | None = None
+    is_judged: bool = False
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the value is the mean of the samples' values."""
+        return self.corpus is None and self.estimate is None
 
     def check_options(self, options: Mapping[str, Any], where: str) -> None:
         """Raises InvalidSpec for options that do not fit the function; `where` says who asked for them."""
@@ -69,7 +79,7 @@ class Metric:
 
 
 METRICS: Registry[Metric] = Registry("metric")
-_MODULES = ("match", "text", "likelihood")
+_MODULES = ("match", "text", "likelihood", "judged")
 
 
 def metric(
@@ -93,7 +103,15 @@ def metric(
 
 
 def get_metric(name: str, where: str = "") -> Metric:
-    """The metric called `name`; imports this folder's files on first use. Raises UnknownName."""
+    """The metric called `name`; imports this folder's files on first use. Raises UnknownName.
+
+    Of judges also `rating:DIMENSION`, and `METRIC@JUDGE`, the value that one of several judges gave.
+    """
     for module in _MODULES:
         importlib.import_module(f"{__name__}.{module}")
-    return METRICS.get(name, where)
+    return METRICS.get(base_name(name), where)
+
+
+def base_name(name: str) -> str:
+    """What a metric is registered as: without a dimension, a turn or a judge."""
+    return name.partition("@")[0].partition(":")[0]

@@ -15,6 +15,8 @@ from llm_eval.specs import DatasetSpec
 from llm_eval.statistics import Estimate, bootstrap, macro, mean_estimate, wilson
 
 WHOLE = "all"
+Aggregated = Literal["samples", "macro", "micro", "groups"]
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,15 @@ class Aggregate:
     """
 
     subset: str
-    aggregation: Literal["samples", "macro", "micro"]
+    aggregation: Aggregated
     headline: bool
     estimate: Estimate
     samples: int
     scored: int
     no_answer: int
     failed: int
+    bounds: Bounds | None = None
+    """The value had all failed samples come out as low, or as high, as a sample can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,16 @@ class SampleScore:
     statistics: tuple[float, ...]
 
 
-def aggregate(scores: Sequence[Score], metric: Metric, dataset: DatasetSpec) -> list[Aggregate]:
-    """Rows of one metric: each subset that has scores, macro and micro of each group, then of `all`.
+def aggregate(
+    scores: Sequence[Score], metric: Metric, dataset: DatasetSpec, extremes: Bounds | None = None
+) -> list[Aggregate]:
+    """Rows of one metric: each subset that has scores, macro and micro of each group, then of `all`, and the mean of
+    the groups where that is the headline.
 
     A data set without subsets has the one row `all`. Failed samples leave the means and stay in the counts; a subset or
     group that has nothing else has no row, and `all` counts its failures. `headline` marks the row of `all` that the
     data set declares. Limited runs: groups are made of the subsets there are. The order of `scores` does not matter.
+    extremes: the least and the greatest value of a sample, where the value is a mean.
     Raises EmptyScores if nothing has a value.
     """
     by_subset = _samples(scores)
@@ -59,18 +67,47 @@ def aggregate(scores: Sequence[Score], metric: Metric, dataset: DatasetSpec) -> 
             "there is nothing to average. The explanations in scores.parquet say why."
         )
     if not dataset.subsets:
-        return [_row(WHOLE, "samples", True, everything, _estimate(everything, metric))]
+        bounds = _bounds(everything, extremes)
+        return [_row(WHOLE, "samples", True, everything, _estimate(everything, metric), bounds)]
     order = [s for s in dataset.subsets if s in by_subset] + sorted(set(by_subset) - set(dataset.subsets))
     estimates = {name: _estimate(by_subset[name], metric) for name in order if _has_value(by_subset[name])}
-    rows = [_row(name, "samples", False, by_subset[name], estimate) for name, estimate in estimates.items()]
+    limits = {name: _bounds(by_subset[name], extremes) for name in order}
+    rows = [
+        _row(name, "samples", False, by_subset[name], estimate, limits[name]) for name, estimate in estimates.items()
+    ]
+    of_groups: list[Aggregate] = []
     for group, members in [*dataset.groups.items(), (WHOLE, tuple(order))]:
         pooled = [s for name in members for s in by_subset.get(name, ())]
         if _has_value(pooled):
             marked = dataset.headline if group == WHOLE else None
-            over_subsets = macro([estimates[name] for name in members if name in estimates])
-            rows.append(_row(group, "macro", marked == "macro", pooled, over_subsets))
-            rows.append(_row(group, "micro", marked == "micro", pooled, _estimate(pooled, metric)))
+            there = [name for name in members if name in by_subset]
+            over_subsets = macro([estimates[name] for name in there if name in estimates])
+            mean = _mean_bounds([limits[name] for name in there])
+            rows.append(_row(group, "macro", marked == "macro", pooled, over_subsets, mean))
+            of_groups += [rows[-1]] * (group != WHOLE)
+            pooled_bounds = _bounds(pooled, extremes)
+            rows.append(_row(group, "micro", marked == "micro", pooled, _estimate(pooled, metric), pooled_bounds))
+    if dataset.headline == "groups":
+        over_groups = macro([row.estimate for row in of_groups])
+        grouped = {name for members in dataset.groups.values() for name in members}
+        pooled = [s for name in order if name in grouped for s in by_subset[name]]
+        rows.append(_row(WHOLE, "groups", True, pooled, over_groups, _mean_bounds([row.bounds for row in of_groups])))
     return rows
+
+
+def _bounds(samples: Sequence[SampleScore], extremes: Bounds | None) -> Bounds | None:
+    if extremes is None or not samples:
+        return None
+    known = math.fsum(s.value for s in samples if s.status != "failed")
+    unknown = sum(s.status == "failed" for s in samples)
+    return (known + unknown * extremes[0]) / len(samples), (known + unknown * extremes[1]) / len(samples)
+
+
+def _mean_bounds(several: Sequence[Bounds | None]) -> Bounds | None:
+    known = [bounds for bounds in several if bounds is not None]
+    if not known or len(known) < len(several):
+        return None
+    return tuple(math.fsum(side) / len(known) for side in zip(*known, strict=True))  # type: ignore[return-value]
 
 
 def _samples(scores: Iterable[Score]) -> dict[str, list[SampleScore]]:
@@ -107,6 +144,8 @@ def _estimate(samples: Iterable[SampleScore], metric: Metric) -> Estimate:
     equal; shares between them (the mean of several attempts) get Student's.
     """
     valued = [s for s in samples if s.status != "failed"]
+    if metric.estimate is not None:
+        return metric.estimate([s.statistics for s in valued])
     if metric.corpus is not None:
         return bootstrap([s.statistics for s in valued], metric.corpus)
     values = [s.value for s in valued]
@@ -118,11 +157,12 @@ def _estimate(samples: Iterable[SampleScore], metric: Metric) -> Estimate:
 
 def _row(
     subset: str,
-    aggregation: Literal["samples", "macro", "micro"],
+    aggregation: Aggregated,
     headline: bool,
     samples: Sequence[SampleScore],
     estimate: Estimate,
+    bounds: Bounds | None,
 ) -> Aggregate:
     counts = Counter(s.status for s in samples)
     numbers = (len(samples), counts["scored"], counts["no_answer"], counts["failed"])
-    return Aggregate(subset, aggregation, headline, estimate, *numbers)
+    return Aggregate(subset, aggregation, headline, estimate, *numbers, bounds)

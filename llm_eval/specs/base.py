@@ -10,7 +10,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_le
 DatasetReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(_[a-z0-9][a-z0-9.-]*)?$")]
 CheckpointName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=120)]
 PositiveInt = Annotated[int, Field(ge=1)]
-Aggregation = Literal["macro", "micro"]
+Aggregation = Literal["macro", "micro", "groups"]
+GroupName = Annotated[str, StringConstraints(pattern=r"^\w[\w.\- ]*$", max_length=80)]
 
 
 class Spec(BaseModel):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from llm_eval.specs.base import Aggregation, Name, NamedCalls, PositiveInt, Spec
+from llm_eval.specs.base import Aggregation, GroupName, Name, NamedCalls, PositiveInt, Spec
+from llm_eval.specs.generation import Generation
+from llm_eval.specs.judges import JudgingField
 
 
 class Fields(Spec):
@@ -18,9 +20,12 @@ class Fields(Spec):
     """
 
     input: str
-    """The question's text."""
+    """The question's text; of a conversation, its first turn."""
+    follow_ups: str | tuple[str, ...] = ()
+    """What the user says after each answer: several templates, or one `{{ expression }}` that yields a list."""
     targets: str | tuple[str, ...] = ()
-    """Right answers: one template, several, or one `{{ expression }}` yielding a list. With choices: labels."""
+    """Right answers: one template, several, or one `{{ expression }}` yielding a list. With choices: labels. Of a
+    conversation: the reference answer of each turn."""
     choices: str | tuple[str, ...] = ()
     """Choice texts: several templates, or one `{{ expression }}` that yields a list."""
     id: str | None = None
@@ -114,24 +119,6 @@ class Prompt(Spec):
     few_shot: FewShot | None = None
 
 
-class Generation(Spec):
-    """Decoding. The defaults are greedy."""
-
-    max_tokens: PositiveInt = 256
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: PositiveInt | None = None
-    stop: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
-    """The text is cut before the first of these."""
-    seed: int = 0
-    attempts: PositiveInt = 1
-    """Answers per prompt; a sample's value is the mean over them."""
-    json_schema: dict[str, Any] | None = None
-    """The answer has to be JSON of this schema; only for backends that can hold a model to one."""
-    top_logprobs: Annotated[int, Field(ge=1, le=20)] | None = None
-    """Also ask how likely the likeliest first tokens of the answer were; only for backends that say."""
-
-
 class DatasetSpec(Spec):
     """One benchmark: where its rows come from, how they are asked, and how answers are scored."""
 
@@ -145,18 +132,20 @@ class DatasetSpec(Spec):
     fields: Fields
     subsets: dict[str, str] = {}
     """Subset name → title for prompts. A list in YAML takes names as titles, underscores read as blanks."""
-    groups: dict[Name, tuple[str, ...]] = {}
+    groups: dict[GroupName, tuple[str, ...]] = {}
     """Group name → its subsets; groups may overlap."""
     headline: Aggregation = "micro"
-    """macro: mean of the subsets' means. micro: mean over all samples."""
+    """macro: mean of the subsets' means. micro: mean over all samples. groups: mean of the groups' macro means."""
     samples_per_subset: PositiveInt | None = None
     """Keep only the first rows of each subset: smoke tests."""
     prompt: Prompt
     generation: Generation = Generation()
     extract: NamedCalls = ()
     """Tried in order until one finds an answer. Kind generate only."""
-    metrics: Annotated[NamedCalls, Field(min_length=1)]
-    """The first is the headline."""
+    metrics: NamedCalls = ()
+    """The first is the headline, unless a judge gives one."""
+    judge: JudgingField | None = None
+    """Who judges the answers."""
     expectations: NamedCalls = ()
     max_failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Samples that may fail through no fault of the model before the run itself fails."""
@@ -189,8 +178,32 @@ class DatasetSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _is_measured(self) -> Self:
+        if not self.metrics and self.judge is None:
+            raise ValueError("a dataset needs `metrics`, a `judge`, or both")
+        if self.judge is not None and self.prompt.kind != "generate":
+            raise ValueError("a judge reads what a model wrote; the prompt's kind must be generate")
+        if self.judge is not None and self.judge.after_rule is not None and not self.metrics:
+            raise ValueError("judge.after_rule needs `metrics`, whose first is the rule")
+        if self.headline == "groups" and not self.groups:
+            raise ValueError("headline: groups needs `groups`")
+        return self
+
+    @model_validator(mode="after")
+    def _conversations_are_generated_once(self) -> Self:
+        if self.fields.follow_ups and (self.prompt.kind != "generate" or self.generation.attempts != 1):
+            raise ValueError("fields.follow_ups needs a prompt of kind generate and one attempt")
+        return self
+
+    @model_validator(mode="after")
+    def _temperatures_are_of_subsets(self) -> Self:
+        if unknown := [name for name in self.generation.temperatures if name not in self.subsets]:
+            raise ValueError(f"generation.temperatures names unknown subsets: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
     def _extractors_fit_kind(self) -> Self:
-        if self.prompt.kind == "generate" and not self.extract:
+        if self.prompt.kind == "generate" and self.metrics and not self.extract:
             raise ValueError("prompt kind generate needs `extract` (use `whole_text` to take the text as it is)")
         if self.prompt.kind != "generate" and self.extract:
             raise ValueError(f"prompt kind {self.prompt.kind} has no text to extract from; set `extract: []`")

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
+from llm_eval.errors import UnknownName
 from llm_eval.specs.base import CheckpointName, PositiveInt, Spec
 from llm_eval.specs.datasets import DatasetSpec
+from llm_eval.specs.judges import Baseline, JudgeSpec
 from llm_eval.specs.models import ModelSpec
 
 
@@ -26,7 +28,7 @@ class RunParams(Spec):
         {},
         title="Overrides",
         description="Catalog values for this run only, by dotted key: "
-        '{"dataset.generation.max_tokens": 64, "model.backend.batch_tokens": 4}',
+        '{"dataset.generation.max_tokens": 64, "model.backend.batch_tokens": 4, "judge.model": "another"}',
     )
 
 
@@ -60,6 +62,31 @@ class Fingerprints(Spec):
     requests: str
     responses: str
     scores: str
+    verdicts: str | None = None
+    """None where nothing is judged."""
+
+
+class PlannedJudge(Spec):
+    """A judge, the model behind it, and where its replies are kept."""
+
+    spec: JudgeSpec
+    model: ModelSpec
+    checkpoint: Checkpoint | None = None
+    weights: str
+    """As of a run: identity of what answers."""
+    replies: str
+    """Identity of whatever decides a reply apart from the prompt: model, weights, decoding."""
+
+
+class PlannedBaseline(Spec):
+    """Whose answers the model's are compared with, pinned."""
+
+    name: str
+    spec: Baseline
+    sha256: str | None = None
+    """Of a file."""
+    run_uri: str | None = None
+    """Of a run."""
 
 
 class RunSpec(Spec):
@@ -71,6 +98,8 @@ class RunSpec(Spec):
     checkpoint: Checkpoint | None = None
     dataset: DatasetSpec
     variant: str | None = None
+    judges: tuple[PlannedJudge, ...] = ()
+    baselines: tuple[PlannedBaseline, ...] = ()
     params: RunParams = RunParams()
     source: ResolvedSource
     weights: str
@@ -84,6 +113,13 @@ class RunSpec(Spec):
     @property
     def dataset_reference(self) -> str:
         return f"{self.dataset.name}_{self.variant}" if self.variant else self.dataset.name
+
+    def judge(self, name: str) -> PlannedJudge:
+        """Raises UnknownName."""
+        for judge in self.judges:
+            if judge.spec.name == name:
+                return judge
+        raise UnknownName(f"judge of run {self.run_id!r}", name, [j.spec.name for j in self.judges])
 
     @property
     def shards(self) -> int:

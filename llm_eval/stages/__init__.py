@@ -18,7 +18,9 @@ from llm_eval.specs import RunSpec
 logger = logging.getLogger(__name__)
 
 STAGES = ("fetch", "validate", "render", "infer", "score", "publish")
-"""In order; `plan` comes before, `report` after them."""
+"""Of every run, in order; `plan` comes before, `report` after them."""
+JUDGING = ("judge", "verdict")
+"""Before publish, where answers are judged."""
 
 Counts = dict[str, int | float]
 
@@ -43,6 +45,8 @@ class StageContext:
     settings: Settings
     shard: Shard = WHOLE
     force: bool = False
+    judge: str = ""
+    """Name of the judge that the judge stage asks."""
 
 
 class Stage(Protocol):
@@ -66,18 +70,24 @@ def load_run(run_uri: str) -> RunSpec:
 
 
 def run_stage(
-    stage: str, run_uri: str, settings: Settings, *, shard: Shard = WHOLE, force: bool = False
+    stage: str, run_uri: str, settings: Settings, *, shard: Shard = WHOLE, force: bool = False, judge: str = ""
 ) -> StageReport:
     """Run one stage of a planned run, or find that it is done.
 
     Done means that the stage's manifest is there: it is written last, so a killed stage is simply run again. `force`,
-    or the run's own `force` parameter, redoes a finished stage.
+    or the run's own `force` parameter, redoes a finished stage. `judge`: which one the judge stage asks; empty: the
+    run's only one.
     """
-    if stage not in STAGES:
-        raise UnknownName("stage", stage, STAGES)
+    if stage not in (*STAGES, *JUDGING):
+        raise UnknownName("stage", stage, (*STAGES, *JUDGING))
     root = layout.root_of(run_uri)
     run = load_run(run_uri)
-    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force)
+    if stage in JUDGING and not run.judges:
+        raise InputError(f"{run_uri}: nothing is judged in this run; its dataset names no judge")
+    if stage == "judge" and not judge and len(run.judges) > 1:
+        raise InputError(f"{run_uri} has several judges, say which: {', '.join(j.spec.name for j in run.judges)}")
+    named = run.judge(judge or run.judges[0].spec.name).spec.name if stage == "judge" else ""
+    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force, named)
     module = cast(Stage, importlib.import_module(f"{__name__}.{stage}"))
     manifest = module.manifest(context)
     if not context.force and (done := _finished(manifest)) is not None:

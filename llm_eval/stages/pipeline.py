@@ -20,6 +20,10 @@ def run_all(catalog: Catalog, settings: Settings, wish: Wish) -> RunSpec:
     for stage in STAGES:
         if stage == "infer":
             infer(run, settings)
-        else:
-            run_stage(stage, address, settings)
+            continue
+        if stage == "publish" and run.judges:
+            for judge in run.judges:
+                run_stage("judge", address, settings, judge=judge.spec.name)
+            run_stage("verdict", address, settings)
+        run_stage(stage, address, settings)
     return run

@@ -13,10 +13,11 @@ from datetime import datetime
 import llm_eval
 from llm_eval import backends, checkpoints, expectations, extract, layout, metrics, sources, storage, templates
 from llm_eval.catalog import Catalog, parse, split_reference
-from llm_eval.errors import InvalidSpec, MissingWeights
+from llm_eval.errors import InvalidSpec, MissingWeights, UnsupportedRequest
 from llm_eval.fingerprint import fingerprint, slug
 from llm_eval.settings import Settings
 from llm_eval.specs import DatasetSpec, Fingerprints, ModelSpec, ResolvedSource, RunParams, RunSpec
+from llm_eval.stages import judging
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,23 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
     dataset = catalog.dataset(wish.dataset, overrides["dataset"])
     check_dataset(dataset, str(catalog.path("datasets", dataset.name)))
     backends.check_specs(model, dataset)
+    if dataset.fields.follow_ups and not model.chat:
+        raise UnsupportedRequest(
+            f"model {model.name!r}: dataset {dataset.name!r} holds conversations of several turns, and the model takes "
+            "plain text (chat: false)"
+        )
     checkpoint = checkpoints.choose(model, wish.params.checkpoint, settings)
     backend = backends.backend_of(model)
     backend.check(model, checkpoint, dataset, settings)
     weights = backend.identity(model, checkpoint, dataset.name, settings)
     source = sources.resolve(dataset, settings)
+    judges = judging.planned_judges(catalog, settings, dataset, overrides["judge"], model)
+    baselines = judging.planned_baselines(dataset, wish.dataset, settings)
     prints = fingerprints(model, dataset, source, weights, wish.params)
+    judged = judging.identity(dataset, judges, baselines)
+    if judged is not None:
+        judging.refuse_own_answers(baselines, prints.responses)
+        prints = prints.model_copy(update={"verdicts": fingerprint(prints.scores, judged)})
     return RunSpec(
         run_id=slug(wish.run_id or f"{now:%Y%m%dT%H%M%S}-{fingerprint(prints.scores, now.isoformat())[:6]}"),
         suite=wish.suite,
@@ -70,11 +82,13 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
         checkpoint=checkpoint,
         dataset=dataset,
         variant=split_reference(wish.dataset)[1],
+        judges=judges,
+        baselines=baselines,
         params=wish.params,
         source=source,
         weights=weights,
         fingerprints=prints,
-        dataset_version=fingerprint(prints.samples, *_asked(dataset), *_scored(dataset))[:8],
+        dataset_version=fingerprint(prints.samples, *_asked(dataset), *_scored(dataset), judged)[:8],
         logical_date=wish.logical_date,
         planned_at=now.isoformat(timespec="seconds"),
         code_version=llm_eval.__version__,
@@ -82,12 +96,13 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
 
 
 def _by_kind(params: RunParams) -> dict[str, dict[str, object]]:
-    split: dict[str, dict[str, object]] = {"dataset": {}, "model": {}}
+    split: dict[str, dict[str, object]] = {"dataset": {}, "model": {}, "judge": {}}
     for key, value in params.overrides.items():
         kind, _, rest = key.partition(".")
         if kind not in split or not rest:
             raise InvalidSpec(
-                f"override {key!r}: a key begins with 'dataset.' or 'model.', such as dataset.generation.max_tokens"
+                f"override {key!r}: a key begins with 'dataset.', 'model.' or 'judge.', such as "
+                "dataset.generation.max_tokens"
             )
         split[kind][rest] = value
     return split
@@ -103,10 +118,13 @@ def check_dataset(dataset: DatasetSpec, where: str) -> None:
         prompt.header,
         prompt.system or "",
         fields.input,
+        *((fields.follow_ups,) if isinstance(fields.follow_ups, str) else fields.follow_ups),
     ):
         templates.check(source)
     for call in dataset.metrics:
         metric = metrics.get_metric(call.name, where)
+        if metric.is_judged:
+            raise InvalidSpec(f"{where}: metric {call.name!r} comes from a judge: name the judge under `judge` instead")
         metric.check_options(call.options, where)
         if prompt.kind not in metric.kinds:
             raise InvalidSpec(
@@ -134,7 +152,7 @@ def _scored(dataset: DatasetSpec) -> tuple[object, ...]:
 def fingerprints(
     model: ModelSpec, dataset: DatasetSpec, source: ResolvedSource, weights: str, params: RunParams
 ) -> Fingerprints:
-    """The chain: each stage's identity covers the one before it and whatever else decides its rows.
+    """The chain: each stage's identity covers the one before it and whatever else decides its rows. Verdicts come last.
 
     Not in it: batch size, devices, shards, pools, names of models. Editing a metric changes only the last link.
     """

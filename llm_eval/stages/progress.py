@@ -22,9 +22,10 @@ class Progress:
     """Counts responses, tokens per second and the time left, as responses come."""
 
     def __init__(self, label: str, requests: Sequence[Request], attempts: int) -> None:
-        self._label, self._total = label, len(requests) * attempts
-        self._sizes = {request.id: _characters(request) for request in requests}
-        self._characters_left = sum(self._sizes.values()) * attempts
+        self._label, self._attempts = label, attempts
+        self._total = self._characters_left = 0
+        self._sizes: dict[str, int] = {}
+        self.expect(requests)
         self._done = self._characters_done = 0
         self._effort = Effort()
         self._started = self._last_line = time.monotonic()
@@ -49,6 +50,13 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def expect(self, requests: Sequence[Request]) -> None:
+        """There is more to ask than was known at the start."""
+        sizes = {request.id: _characters(request) for request in requests}
+        self._sizes |= sizes
+        self._total += len(sizes) * self._attempts
+        self._characters_left += sum(sizes.values()) * self._attempts
 
     def advance(self, response: Response) -> None:
         self._done += 1

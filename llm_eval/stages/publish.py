@@ -6,19 +6,23 @@ A run that is published again replaces its own rows and nobody else's; readers n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from llm_eval import layout, storage, tables
 from llm_eval.errors import IncompleteStage
-from llm_eval.metrics import get_metric
+from llm_eval.metrics import Metric, get_metric
 from llm_eval.metrics.aggregate import aggregate
-from llm_eval.records import Response, Result, Sample, SampleResult, Score
-from llm_eval.specs import RunSpec
-from llm_eval.stages import Counts, StageContext
+from llm_eval.prompts import turn_id
+from llm_eval.records import Judgement, PublishedJudgement, Response, Result, Sample, SampleResult, Score
+from llm_eval.specs import Rating, RunSpec
+from llm_eval.stages import Counts, StageContext, verdict
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.fetch import read_samples
-from llm_eval.stages.infer import read_peaks, read_responses
+from llm_eval.stages.infer import read_peaks
+from llm_eval.stages.judging import headline_metric
 from llm_eval.stages.render import read_requests
+from llm_eval.stages.responses import read_responses
 from llm_eval.stages.score import manifest as score_manifest
 from llm_eval.stages.score import read_scores
 
@@ -33,14 +37,25 @@ def run(context: StageContext) -> Counts:
         raise IncompleteStage(
             f"{context.layout.scores} is not complete: run `llm-eval score {context.layout.run_uri}` first"
         )
-    scores = read_scores(context.layout)
-    asked = {r.id for r in read_requests(context.layout)}
-    responses = {k: r for k, r in read_responses(context.layout).items() if k[0] in asked}
-    samples = {s.id: s for s in read_samples(context.layout)}
-    effort, peaks = Effort.of(responses.values()), read_peaks(context.layout)
-    rows = list(summary_rows(context.run, scores, effort, peaks, datetime.now(UTC)))
-    tables.write(context.layout.result("samples"), SampleResult, sample_rows(context.run, scores, responses, samples))
-    tables.write(context.layout.result("summary"), Result, rows)
+    run, place = context.run, context.layout
+    if run.judges and not storage.exists(verdict.manifest(context)):
+        raise IncompleteStage(f"{place.verdicts} is not complete: run `llm-eval verdict {place.run_uri}` first")
+    scores, judgements = list(read_scores(place)), list[Judgement]()
+    if run.judges:
+        scores += verdict.read_judged_scores(place)
+        judgements = verdict.read_judgements(place)
+        tables.write(place.result("judgements"), PublishedJudgement, judgement_rows(run, judgements))
+    asked = {r.id for r in read_requests(place)}
+    responses = {k: r for k, r in read_responses(place).items() if k[0] in asked}
+    samples = {s.id: s for s in read_samples(place)}
+    took = Took(
+        Effort.of(responses.values()),
+        read_peaks(place),
+        Effort.of(verdict.replies_behind(run, place, judgements)) if run.judges else None,
+    )
+    rows = list(summary_rows(run, scores, took, datetime.now(UTC)))
+    tables.write(place.result("samples"), SampleResult, sample_rows(run, scores, responses, samples))
+    tables.write(place.result("summary"), Result, rows)
     headline = next(r for r in rows if r.headline)
     return {
         "value": headline.value,
@@ -52,13 +67,25 @@ def run(context: StageContext) -> Counts:
     }
 
 
-def summary_rows(
-    run: RunSpec, scores: Sequence[Score], effort: Effort, peaks: Mapping[str, float], now: datetime
-) -> Iterator[Result]:
-    """Rows of one run: each metric over each subset, group and the whole; the first metric's whole is the headline."""
-    for position, call in enumerate(run.dataset.metrics):
-        metric = get_metric(call.name)
-        for part in aggregate([s for s in scores if s.metric == call.name], metric, run.dataset):
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What answering took, and what judging did; None where nothing was judged."""
+
+    answering: Effort
+    peaks: Mapping[str, float]
+    judging: Effort | None = None
+
+
+def summary_rows(run: RunSpec, scores: Sequence[Score], took: Took, now: datetime) -> Iterator[Result]:
+    """Rows of one run: each metric over each subset, group and the whole. The headline is the judges' metric where
+    there are any, else the first one of the data set; a metric that no sample has a value of has no row."""
+    headline = headline_metric(run)
+    effort, peaks = took.answering, took.peaks
+    for name, of_metric in _by_metric(run, scores).items():
+        metric = get_metric(name)
+        if name != headline and all(score.value is None for score in of_metric):
+            continue
+        for part in aggregate(of_metric, metric, run.dataset, _extremes(run, metric)):
             yield Result(
                 run_id=run.run_id,
                 suite=run.suite,
@@ -71,8 +98,8 @@ def summary_rows(
                 mode={"generate": "gen", "choices": "ppl", "perplexity": "ppl"}[run.dataset.prompt.kind],
                 subset=part.subset,
                 aggregation=part.aggregation,
-                headline=part.headline and position == 0,
-                metric=call.name,
+                headline=part.headline and name == headline,
+                metric=name,
                 unit=metric.unit,
                 value=part.estimate.value,
                 stderr=part.estimate.stderr,
@@ -84,9 +111,9 @@ def summary_rows(
                 no_answer=part.no_answer,
                 failed=part.failed,
                 sample_limit=run.params.limit,
-                judge=None,
+                judge=_judge_of(run, name) if metric.is_judged else None,
                 responses_fingerprint=run.fingerprints.responses,
-                scores_fingerprint=run.fingerprints.scores,
+                scores_fingerprint=run.fingerprints.verdicts or run.fingerprints.scores,
                 logical_date=run.logical_date,
                 evaluated_at=now.isoformat(timespec="seconds"),
                 code_version=run.code_version,
@@ -101,14 +128,58 @@ def summary_rows(
                 peak_gpu_memory_gib=peaks.get("peak_gpu_memory_gib"),
                 cost_usd=None,
                 params=run.params.model_dump(mode="json", exclude_defaults=True),
+                bound_low=part.bounds[0] if part.bounds else None,
+                bound_high=part.bounds[1] if part.bounds else None,
+                judge_input_tokens=took.judging.input_tokens if took.judging else None,
+                judge_output_tokens=took.judging.output_tokens if took.judging else None,
             )
+
+
+def _by_metric(run: RunSpec, scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """In the order in which they first appear: the data set's own, as its YAML has them, then the judges'."""
+    found: dict[str, list[Score]] = {call.name: [] for call in run.dataset.metrics}
+    for score in scores:
+        found.setdefault(score.metric, []).append(score)
+    return found
+
+
+def _extremes(run: RunSpec, metric: Metric) -> tuple[float, float] | None:
+    """The least and the greatest value of a sample, where the value is a mean of samples'."""
+    if not metric.is_mean:
+        return None
+    if metric.unit == "fraction":
+        return 0.0, 1.0
+    scales = [judge.spec.verdict for judge in run.judges]
+    if metric.unit == "points" and scales and all(isinstance(scale, Rating) for scale in scales):
+        return min(s.low for s in scales if isinstance(s, Rating)), max(s.high for s in scales if isinstance(s, Rating))
+    return None
+
+
+def _judge_of(run: RunSpec, metric: str) -> str:
+    """Whose values a metric's are: one judge's, or those of all together."""
+    return metric.partition("@")[2] or "+".join(judge.spec.name for judge in run.judges)
+
+
+def judgement_rows(run: RunSpec, judgements: Sequence[Judgement]) -> Iterator[PublishedJudgement]:
+    for each in judgements:
+        yield PublishedJudgement(
+            run_id=run.run_id,
+            model=run.model.name,
+            checkpoint=run.checkpoint.name if run.checkpoint else None,
+            dataset=run.dataset.name,
+            variant=run.variant,
+            judge_model=run.judge(each.judge).model.name,
+            **{field.name: getattr(each, field.name) for field in fields(Judgement)},
+        )
 
 
 def sample_rows(
     run: RunSpec, scores: Sequence[Score], responses: dict[tuple[str, int], Response], samples: dict[str, Sample]
 ) -> Iterator[SampleResult]:
     for score in scores:
-        response = responses[score.sample_id, score.attempt]
+        sample = samples[score.sample_id]
+        turns = [responses[turn_id(sample.id, n), score.attempt] for n in range(1, 2 + len(sample.follow_ups))]
+        response = turns[-1]
         yield SampleResult(
             run_id=run.run_id,
             model=run.model.name,
@@ -122,13 +193,18 @@ def sample_rows(
             value=score.value,
             status=score.status,
             answer=score.answer,
-            targets=samples[score.sample_id].targets,
-            response=response.text,
+            targets=sample.targets,
+            response=response.text if len(turns) == 1 else _conversation(turns),
             explanation=score.explanation,
             shots=response.shots,
             input_tokens=response.input_tokens,
             output_tokens=response.output_tokens,
             finish_reason=response.finish_reason,
             statistics=score.statistics,
-            choices=len(samples[score.sample_id].choices),
+            choices=len(sample.choices),
         )
+
+
+def _conversation(turns: Sequence[Response]) -> str:
+    """All that the model said, for people."""
+    return "\n\n".join(f"[turn {number}]\n{turn.text or ''}" for number, turn in enumerate(turns, start=1))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llm_eval import fewshot, layout, storage, tables, templates
 from llm_eval.errors import IncompleteStage, InvalidSpec
 from llm_eval.layout import Layout
+from llm_eval.prompts import turn_id
 from llm_eval.records import Message, Request, Sample, Shot
 from llm_eval.specs import DatasetSpec, Prompt
-from llm_eval.stages import Counts, StageContext
+from llm_eval.stages import Counts, StageContext, baselines
 from llm_eval.stages.fetch import read_few_shot, read_samples
 
 
@@ -20,7 +22,9 @@ def manifest(context: StageContext) -> str:
 
 
 def run(context: StageContext) -> Counts:
-    samples = limited(read_samples(context.layout), context.run.params.limit)
+    samples = limited_samples(context.layout, context.run.params.limit)
+    for baseline in context.run.baselines:  # before the model is loaded, not after it has answered
+        baselines.read(baseline, samples, context.settings)
     pool = read_few_shot(context.layout)
     requests = list(render_requests(context.run.dataset, context.run.model.chat, samples, pool))
     tables.write(layout.join(context.layout.requests, "requests.parquet"), Request, requests)
@@ -32,6 +36,11 @@ def read_requests(place: Layout) -> list[Request]:
     if not storage.exists(address):
         raise IncompleteStage(f"{address} is not there: run `llm-eval render {place.run_uri}` first")
     return tables.read(address, Request)
+
+
+def limited_samples(place: Layout, limit: int | None) -> list[Sample]:
+    """The samples that a run asks about."""
+    return limited(read_samples(place), limit)
 
 
 def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
@@ -49,7 +58,7 @@ def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
 def render_requests(
     dataset: DatasetSpec, chat: bool, samples: Sequence[Sample], pool: Sequence[Sample]
 ) -> Iterator[Request]:
-    """One request per sample, in their order. `pool` is the few-shot split.
+    """One request per sample, or one for each turn of its conversation, in their order. `pool` is the few-shot split.
 
     Raises InvalidSpec for a template that fails, InvalidData for a few-shot split with too few rows.
     """
@@ -57,7 +66,16 @@ def render_requests(
     for sample in samples:
         if sample.subset not in shots:
             shots[sample.subset] = _shots(dataset, chat, pool, sample.subset)
-        yield _request(dataset, chat, sample, shots[sample.subset])
+        yield from _requests(dataset, chat, sample, shots[sample.subset])
+
+
+def _requests(dataset: DatasetSpec, chat: bool, sample: Sample, shots: tuple[Shot, ...]) -> Iterator[Request]:
+    first = _request(dataset, chat, sample, shots)
+    yield first
+    for turn, said in enumerate(sample.follow_ups, start=2):
+        question = templates.render(dataset.prompt.template, {**_names(dataset, sample), "input": said})
+        messages = (Message("user", question),)
+        yield replace(first, id=turn_id(sample.id, turn), header="", shots=(), messages=messages, text=None, turn=turn)
 
 
 def _request(dataset: DatasetSpec, chat: bool, sample: Sample, shots: tuple[Shot, ...]) -> Request:
@@ -73,6 +91,7 @@ def _request(dataset: DatasetSpec, chat: bool, sample: Sample, shots: tuple[Shot
         text=None if chat else question,
         messages=(*system, Message("user", question)) if chat else None,
         continuations=_continuations(prompt, chat, sample, names),
+        temperature=dataset.generation.temperatures.get(sample.subset),
     )
 
 

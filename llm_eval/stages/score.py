@@ -18,9 +18,10 @@ from llm_eval.metrics import Measure, Metric, UnusableResponse, get_metric
 from llm_eval.records import Request, Response, Sample, Score
 from llm_eval.specs import DatasetSpec, NamedCall
 from llm_eval.stages import Counts, StageContext
+from llm_eval.stages.conversations import last_turns
 from llm_eval.stages.fetch import read_samples
-from llm_eval.stages.infer import read_responses
 from llm_eval.stages.render import read_requests
+from llm_eval.stages.responses import read_responses
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +35,21 @@ def run(context: StageContext) -> Counts:
     samples = {s.id: s for s in read_samples(context.layout)}
     requests = read_requests(context.layout)
     responses = complete(requests, read_responses(context.layout), dataset, context.layout)
+    last = {request.id for request in last_turns(requests)}
     scores = [
         score
         for request, response in responses
+        if request.id in last
         for score in score_response(response, samples[request.sample_id], dataset)
     ]
     tables.write(layout.join(context.layout.scores, "scores.parquet"), Score, scores)
-    headline = [s for s in scores if s.metric == dataset.metrics[0].name]
-    _check_failures(headline, dataset.max_failed_fraction, context.layout)
+    rule = dataset.metrics[0].name if dataset.metrics else None
+    headline = [s for s in scores if s.metric == rule]
+    address = layout.join(context.layout.scores, "scores.parquet")
+    check_failures(headline, dataset.max_failed_fraction, address, "infer", context.layout.run_uri)
     found = Counter(s.status for s in headline)
     return {
-        "samples": len(requests),
+        "samples": len(last),
         "scored": found["scored"],
         "no_answer": found["no_answer"],
         "failed": found["failed"],
@@ -96,12 +101,13 @@ def _answer(found: Extraction | None, measure: Measure) -> str | None:
     return measure.answer if found is None else found.answer
 
 
-def _check_failures(scores: Sequence[Score], allowed: float, place: Layout) -> None:
+def check_failures(scores: Sequence[Score], allowed: float, address: str, stage: str, run_uri: str) -> None:
+    """Raises TooManyFailures; `stage` asks again for those that failed, `address` is where every row is."""
     failed = [s for s in scores if s.status == "failed"]
     if len(failed) > allowed * len(scores):
         reasons = Counter(s.explanation for s in failed).most_common(3)
         shown = "; ".join(f"{reason} ({count}×)" for reason, count in reasons)
         raise TooManyFailures(
             f"{len(failed)} of {len(scores)} samples failed, max_failed_fraction allows {allowed:g}: {shown}. "
-            f"Every row is in {place.scores}/scores.parquet. Running infer again asks only for the failed ones."
+            f"Every row is in {address}. Running {stage} again ({run_uri}) asks only for the failed ones."
         )

@@ -310,7 +310,7 @@ def test_bad_input_is_refused_by_name(house, change, error, message):
 
 
 def test_an_override_must_say_what_it_overrides(house):
-    with pytest.raises(InvalidSpec, match=r"begins with 'dataset\.' or 'model\.'"):
+    with pytest.raises(InvalidSpec, match=r"begins with 'dataset\.', 'model\.' or 'judge\.'"):
         planned(house, overrides={"generation.max_tokens": 4})
 
 

@@ -1,0 +1,99 @@
+"""Asking one model in rounds: opened when first needed, every response on disk within seconds, progress shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from llm_eval import signals
+from llm_eval.backends import Backend, backend_of
+from llm_eval.errors import InvalidData
+from llm_eval.layout import Shard
+from llm_eval.records import Request, Response
+from llm_eval.settings import Settings
+from llm_eval.specs import Checkpoint, Generation, ModelSpec
+from llm_eval.stages.memory import GIB, peak_memory_gib
+from llm_eval.stages.parts import PartWriter
+from llm_eval.stages.progress import Progress
+
+
+class Planned(NamedTuple):
+    """Who is asked, as a run was planned with it; `dataset` is the name that replayed answers are looked up by."""
+
+    model: ModelSpec
+    checkpoint: Checkpoint | None
+    weights: str
+    dataset: str
+    run_id: str
+
+
+class Asking:
+    """Asks as often as one likes within a `with`; `folder` is where parts are written."""
+
+    def __init__(self, planned: Planned, settings: Settings, folder: str, shard: Shard, progress: Progress) -> None:
+        self._planned, self._settings = planned, settings
+        self._parts = PartWriter(folder, shard)
+        self._progress = progress
+        self._backend: Backend | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(signals.saved(self._parts.flush))
+        self._stack.enter_context(self._parts)
+        self._stack.enter_context(self._progress)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._backend is not None:
+                self._backend.close()
+        finally:
+            self._stack.close()
+
+    def ask(self, requests: Sequence[Request], generation: Generation) -> list[Response]:
+        """One response per request and attempt, each request with its own temperature where it has one.
+
+        Raises InvalidData if what answers is not what was planned, and whatever `Backend.open` and `answer` do.
+        """
+        answered: list[Response] = []
+        for temperature in dict.fromkeys(request.temperature for request in requests):
+            own = {} if temperature is None else {"temperature": temperature}
+            alike = [request for request in requests if request.temperature == temperature]
+            answers = self._opened().answer(alike, generation.model_copy(update=own))
+            answered += self.note(answers)
+        return answered
+
+    def note(self, responses: Iterable[Response]) -> list[Response]:
+        """Keep responses, as they come."""
+        noted = []
+        for response in responses:
+            noted.append(response)
+            self._parts.add(response)
+            self._progress.advance(response)
+        return noted
+
+    def peaks(self) -> dict[str, float]:
+        """Peaks of memory, by the names that `records.Result` has for them; {} if nothing was opened."""
+        if self._backend is None:
+            return {}
+        gpu = self._backend.peak_gpu_memory_bytes()
+        on_gpu = {} if gpu is None else {"peak_gpu_memory_gib": round(gpu / GIB, 3)}
+        return {"peak_memory_gib": peak_memory_gib(), **on_gpu}
+
+    def _opened(self) -> Backend:
+        if self._backend is None:
+            who = self._planned
+            kind = backend_of(who.model)
+            place = (who.model, who.checkpoint, who.dataset, self._settings)
+            if kind.identity(*place) != who.weights:
+                raise InvalidData(
+                    f"model {who.model.name!r}: what answers has changed since run {who.run_id} was planned (a "
+                    "checkpoint was overwritten, a branch of the hub moved, a file edited). Plan a new run; the "
+                    "responses so far stay."
+                )
+            self._backend = kind.open(*place)
+        return self._backend

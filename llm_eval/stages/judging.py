@@ -1,0 +1,211 @@
+"""What a run plans about its judges, and what each of them is shown."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from llm_eval import backends, checkpoints, templates
+from llm_eval.catalog import Catalog
+from llm_eval.errors import IncompleteStage, InvalidSpec, UnsupportedRequest
+from llm_eval.fingerprint import fingerprint
+from llm_eval.judging import panels
+from llm_eval.judging.asks import generation_of
+from llm_eval.judging.readers import check_readers, get_reader
+from llm_eval.judging.scores import headline_of, metrics_of
+from llm_eval.judging.subjects import Subject
+from llm_eval.metrics import get_metric
+from llm_eval.prompts import turn_id
+from llm_eval.records import Response
+from llm_eval.settings import Settings
+from llm_eval.specs import (
+    Correctness,
+    DatasetSpec,
+    JudgeSpec,
+    Judging,
+    ModelSpec,
+    Pairwise,
+    PlannedBaseline,
+    PlannedJudge,
+    Ranking,
+    RunSpec,
+)
+from llm_eval.stages import StageContext, baselines
+from llm_eval.stages.render import limited_samples
+from llm_eval.stages.responses import read_responses
+from llm_eval.stages.score import read_scores
+
+logger = logging.getLogger(__name__)
+
+REPLIES_VERSION = 1
+VERDICTS_VERSION = 1
+
+
+def check_judge(judge: JudgeSpec, where: str) -> None:
+    """Raises InputError if a template does not compile, or the judge names an unknown reader, option or metric."""
+    templates.check(judge.system)
+    templates.check(judge.template)
+    templates.check(judge.ask_again or "")
+    check_readers(judge.read, where)
+    generation_of(judge)
+    if headline_of(judge) not in (*metrics_of(judge),):
+        known = ", ".join(metrics_of(judge))
+        raise InvalidSpec(f"{where}: headline: {judge.headline!r} is none of this judge's metrics: {known}")
+
+
+def check_panel(dataset: DatasetSpec, judges: Sequence[JudgeSpec]) -> None:
+    """Raises InvalidSpec for judges that cannot be counted together, or that miss what they compare with."""
+    judging = dataset.judge
+    if judging is None:
+        return
+    kinds = {judge.verdict.kind for judge in judges}
+    if len(kinds) > 1:
+        raise InvalidSpec(f"dataset {dataset.name!r}: judges of different kinds ({', '.join(sorted(kinds))})")
+    kind = judges[0].verdict
+    if judging.combine == "vote" and not isinstance(kind, Correctness | Pairwise):
+        raise InvalidSpec(f"dataset {dataset.name!r}: combine: vote is for verdicts of right or wrong, or of pairs")
+    if judging.after_rule is not None and not isinstance(kind, Correctness):
+        raise InvalidSpec(f"dataset {dataset.name!r}: judge.after_rule needs a judge of kind correctness")
+    count = len(judging.baselines)
+    if isinstance(kind, Pairwise) and count != 1:
+        raise InvalidSpec(f"dataset {dataset.name!r}: a pairwise judge needs one of judge.baselines, not {count}")
+    if isinstance(kind, Ranking) and count < 1:
+        raise InvalidSpec(f"dataset {dataset.name!r}: a ranking judge needs judge.baselines")
+    if count and not isinstance(kind, Pairwise | Ranking):
+        raise InvalidSpec(f"dataset {dataset.name!r}: judge.baselines are for pairwise and ranking judges")
+
+
+def planned_judges(
+    catalog: Catalog, settings: Settings, dataset: DatasetSpec, overrides: Mapping[str, object], judged: ModelSpec
+) -> tuple[PlannedJudge, ...]:
+    """Raises InputError for a judge that cannot work; warns of a model that judges itself."""
+    if dataset.judge is None:
+        if overrides:
+            raise InvalidSpec(f"dataset {dataset.name!r} has no judge to override")
+        return ()
+    specs = [catalog.judge(name, overrides) for name in dataset.judge.judges]
+    for spec in specs:
+        check_judge(spec, str(catalog.path("judges", spec.name)))
+    check_panel(dataset, specs)
+    return tuple(_planned(spec, catalog, settings, dataset, judged) for spec in specs)
+
+
+def _planned(
+    spec: JudgeSpec, catalog: Catalog, settings: Settings, dataset: DatasetSpec, judged: ModelSpec
+) -> PlannedJudge:
+    model = catalog.model(spec.model)
+    generation = generation_of(spec)
+    asked = dataset.model_copy(update={"generation": generation})
+    try:
+        backends.check_specs(model, asked)
+        backend = backends.backend_of(model)
+        checkpoint = checkpoints.choose(model, None, settings)
+        backend.check(model, checkpoint, asked, settings)
+    except UnsupportedRequest as error:
+        raise UnsupportedRequest(f"judge {spec.name!r}: {error}") from error
+    if model.backend == judged.backend:
+        logger.warning("judge %s: model %s judges its own answers; such scores are biased", spec.name, model.name)
+    weights = backend.identity(model, checkpoint, dataset.name, settings)
+    decoding = generation.model_dump(mode="json")
+    replies = fingerprint(REPLIES_VERSION, model.backend.kind, weights, model.context_tokens, model.chat, decoding)
+    return PlannedJudge(spec=spec, model=model, checkpoint=checkpoint, weights=weights, replies=replies)
+
+
+def planned_baselines(dataset: DatasetSpec, reference: str, settings: Settings) -> tuple[PlannedBaseline, ...]:
+    """Raises InputError for a baseline that is not there, or two of one name."""
+    if dataset.judge is None:
+        return ()
+    found = tuple(baselines.pin(spec, reference, settings) for spec in dataset.judge.baselines)
+    if len({each.name for each in found}) < len(found):
+        raise InvalidSpec(f"dataset {dataset.name!r}: two of judge.baselines are called the same")
+    return found
+
+
+def refuse_own_answers(planned: Sequence[PlannedBaseline], responses: str) -> None:
+    """Raises InvalidSpec if a baseline is what the run itself will have answered."""
+    for baseline in planned:
+        if baseline.run_uri is not None and baselines.identity(baseline) == responses:
+            raise InvalidSpec(
+                f"baseline {baseline.name!r}: these are the answers of the very model that is judged. Compare with "
+                "another checkpoint or model."
+            )
+
+
+def identity(dataset: DatasetSpec, judges: Sequence[PlannedJudge], planned: Sequence[PlannedBaseline]) -> str | None:
+    """Of everything that decides the verdicts apart from the responses; None where nothing is judged."""
+    if dataset.judge is None:
+        return None
+    described = [
+        (
+            judge.spec.model_dump(mode="json", exclude={"description", "reference", "model"}),
+            judge.replies,
+            [get_reader(call.name).version for call in judge.spec.read],
+            [get_metric(name).version for name in metrics_of(judge.spec)],
+        )
+        for judge in judges
+    ]
+    counted = dataset.judge.model_dump(mode="json", include={"combine", "after_rule"})
+    return fingerprint(VERDICTS_VERSION, described, counted, [baselines.identity(each) for each in planned])
+
+
+def headline_metric(run: RunSpec) -> str:
+    """The metric that stands for the run."""
+    if run.dataset.judge is None:
+        return run.dataset.metrics[0].name
+    return panels.CASCADE if run.dataset.judge.after_rule else headline_of(run.judges[0].spec)
+
+
+class Shown:
+    """Whatever of a run's answers is put before a judge."""
+
+    def __init__(self, subjects: Sequence[Subject], broken: Mapping[int, str]) -> None:
+        self.subjects = subjects
+        self.broken = broken
+        """Place of a subject whose answer never came → why."""
+
+
+def shown_to(judge: JudgeSpec, context: StageContext) -> Shown:
+    """Every answer that a judge has to judge, in the order of the samples, each attempt by itself.
+
+    Raises IncompleteStage if responses are missing, InvalidData for a baseline that lacks answers.
+    """
+    run, place = context.run, context.layout
+    samples = limited_samples(place, run.params.limit)
+    responses = read_responses(place)
+    others = [(each.name, baselines.read(each, samples, context.settings)) for each in run.baselines]
+    left = _left_to_judge(run.dataset.judge, context)
+    subjects: list[Subject] = []
+    broken: dict[int, str] = {}
+    for sample in samples:
+        turns = range(1, 2 + len(sample.follow_ups))
+        for attempt in range(run.dataset.generation.attempts):
+            if left is not None and (sample.id, attempt) not in left:
+                continue
+            answers = [_found(responses, turn_id(sample.id, turn), attempt, context) for turn in turns]
+            for turn in turns if judge.turns == "each" else turns[-1:]:
+                said = answers[:turn]
+                opponents = tuple((name, texts[sample.id][:turn]) for name, texts in others)
+                failed = next((answer.error for answer in said if answer.error is not None), None)
+                if failed is not None:
+                    broken[len(subjects)] = f"the model's answer failed: {failed}"
+                subjects.append(Subject(sample, attempt, turn, tuple(a.text or "" for a in said), opponents))
+    return Shown(subjects, broken)
+
+
+def _left_to_judge(judging: Judging | None, context: StageContext) -> set[tuple[str, int]] | None:
+    """What the rule leaves undecided; None where there is no rule before the judges."""
+    if judging is None or judging.after_rule is None:
+        return None
+    rule = context.run.dataset.metrics[0].name
+    return panels.undecided([s for s in read_scores(context.layout) if s.metric == rule], judging)
+
+
+def _found(
+    responses: Mapping[tuple[str, int], Response], request_id: str, attempt: int, context: StageContext
+) -> Response:
+    if (request_id, attempt) not in responses:
+        raise IncompleteStage(
+            f"the response to {request_id!r} is missing under {context.layout.responses}. Run `llm-eval infer "
+            f"{context.layout.run_uri}` for every shard first."
+        )
+    return responses[request_id, attempt]

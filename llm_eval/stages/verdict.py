@@ -1,0 +1,86 @@
+"""verdict: the judges' replies become judgements and scores. Nothing is asked here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from llm_eval import layout, tables
+from llm_eval.errors import IncompleteStage
+from llm_eval.judging import panels
+from llm_eval.judging.scores import scores_of
+from llm_eval.layout import Layout
+from llm_eval.records import Judgement, Request, Response, Score
+from llm_eval.specs import PlannedJudge, RunSpec
+from llm_eval.stages import Counts, StageContext
+from llm_eval.stages.judge import Replies, judged_by
+from llm_eval.stages.judging import headline_metric, shown_to
+from llm_eval.stages.responses import read_some
+from llm_eval.stages.score import check_failures, read_scores
+
+
+def manifest(context: StageContext) -> str:
+    return layout.join(context.layout.verdicts, "manifest.json")
+
+
+def run(context: StageContext) -> Counts:
+    dataset = context.run.dataset
+    assert dataset.judge is not None  # the stage of judged runs
+    of_judges: dict[str, list[Score]] = {}
+    found: list[Judgement] = []
+    for judge in context.run.judges:
+        shown = shown_to(judge.spec, context)
+        judged = judged_by(judge, shown, _reader(judge, context))
+        found += judged.judgements
+        of_judges[judge.spec.name] = list(scores_of(judged.judgements, shown.subjects, judge.spec))
+    scores = panels.together(of_judges, dataset.judge)
+    if dataset.judge.after_rule is not None:
+        rule = [s for s in read_scores(context.layout) if s.metric == dataset.metrics[0].name]
+        scores += panels.cascade(rule, scores)
+    tables.write(layout.join(context.layout.verdicts, "judgements.parquet"), Judgement, found)
+    address = layout.join(context.layout.verdicts, "scores.parquet")
+    tables.write(address, Score, scores)
+    headline = [s for s in scores if s.metric == headline_metric(context.run)]
+    check_failures(headline, dataset.max_failed_fraction, address, "judge", context.layout.run_uri)
+    counted = Counter(s.status for s in headline)
+    return {
+        "samples": len(headline),
+        "scored": counted["scored"],
+        "no_answer": counted["no_answer"],
+        "failed": counted["failed"],
+        "judgements": len(found),
+        "unreadable": sum(each.status == "failed" and each.reply is not None for each in found),
+    }
+
+
+def _reader(judge: PlannedJudge, context: StageContext) -> Callable[[list[Request]], Replies]:
+    folder = context.layout.replies(judge)
+
+    def read(requests: list[Request]) -> Replies:
+        ids = {request.id for request in requests}
+        known = read_some(folder, ids)
+        if missing := ids - known.keys():
+            raise IncompleteStage(
+                f"{len(missing)} of {len(ids)} replies of judge {judge.spec.name!r} are missing under {folder}. Run "
+                f"`llm-eval judge {context.layout.run_uri} --judge {judge.spec.name}` for every shard."
+            )
+        return known
+
+    return read
+
+
+def read_judgements(place: Layout) -> list[Judgement]:
+    return tables.read(layout.join(place.verdicts, "judgements.parquet"), Judgement)
+
+
+def read_judged_scores(place: Layout) -> list[Score]:
+    return tables.read(layout.join(place.verdicts, "scores.parquet"), Score)
+
+
+def replies_behind(run: RunSpec, place: Layout, judgements: Sequence[Judgement]) -> list[Response]:
+    """The replies that judgements were read from, each once: what judging took."""
+    found: list[Response] = []
+    for judge in run.judges:
+        ids = {i for each in judgements if each.judge == judge.spec.name for i in each.replies}
+        found += read_some(place.replies(judge), ids).values()
+    return found
