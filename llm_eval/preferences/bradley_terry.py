@@ -53,7 +53,7 @@ class BradleyTerry:
         i, j = self._place(player), self._place(opponent)
         above, below = bool(self.has_beaten[i, j]), bool(self.has_beaten[j, i])
         if above and below:
-            return 1 / (1 + math.exp(self.log_odds[j] - self.log_odds[i]))
+            return share_of(self.log_odds[i] - self.log_odds[j])
         return 1.0 if above else 0.0 if below else None
 
     def ratings(self, anchor: str) -> dict[str, float | None]:
@@ -113,6 +113,12 @@ def win_rates_against(
             own = len({b.question for b in battles if player in (b.player, b.opponent)})
             estimates[player] = None if value is None else percentile_estimate(value, drawn[player], own)
     return estimates
+
+
+def share_of(log_odds: float) -> float:
+    """1 / (1 + exp(-x)), without overflow where a long chain of players lies between two."""
+    smaller = math.exp(-abs(log_odds))
+    return (1.0 if log_odds >= 0 else smaller) / (1 + smaller)
 
 
 def percentile_estimate(value: float, drawn: Sequence[float], questions: int) -> Estimate:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llm_eval.errors import InvalidData, UnknownName
 from llm_eval.preferences.battles import Battle, validate
-from llm_eval.preferences.bradley_terry import ANCHOR_RATING, SCALE, percentile_estimate
+from llm_eval.preferences.bradley_terry import ANCHOR_RATING, SCALE, percentile_estimate, share_of
 from llm_eval.preferences.logistic import Penalty, fit
 from llm_eval.statistics import Estimate
 
@@ -103,8 +103,8 @@ def style_controlled_win_rates(
     wins = numpy.array(list(won.values()))
     shares, weights = wins[:, 0] / wins.sum(axis=1), _COPIES * wins.sum(axis=1)
 
-    questions = list(dict.fromkeys(question for question, _, _ in won))
-    of_row = numpy.array([questions.index(question) for question, _, _ in won])
+    questions = {question: i for i, question in enumerate(dict.fromkeys(question for question, _, _ in won))}
+    of_row = numpy.array([questions[question] for question, _, _ in won])
     found = fit(features, shares, weights, _PENALTY)
     random, again = numpy.random.default_rng(seed), []
     for _ in range(resamples):
@@ -115,8 +115,8 @@ def style_controlled_win_rates(
     ratings = {player: ANCHOR_RATING + SCALE * float(found[i] - found[a]) for player, i in place.items()}
     win_rates = {
         player: percentile_estimate(
-            _win_rate(float(found[i] - found[a])),
-            [_win_rate(float(draw[i] - draw[a])) for draw in again],
+            share_of(math.log(10) * float(found[i] - found[a])),
+            [share_of(math.log(10) * float(draw[i] - draw[a])) for draw in again],
             len({question for question, *pair in won if player in pair}),
         )
         for player, i in place.items()
@@ -158,7 +158,3 @@ def _standardised(
     differing = spread > 1e-12
     style = ((differences - mean if centred else differences) / numpy.where(differing, spread, 1.0))[:, differing]
     return style, [name for name, differs in zip(Style._fields, differing.tolist(), strict=True) if differs]
-
-
-def _win_rate(log10_odds: float) -> float:
-    return 1 / (1 + math.exp(-math.log(10) * log10_odds))

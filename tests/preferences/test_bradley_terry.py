@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_who_always_wins_has_a_win_rate_of_1_no_rating_and_an_interval():
     assert bradley_terry(battles).ratings("anchor") == {"anchor": 1000, "even": pytest.approx(1000), "strong": None}
     assert found["strong"] == (1.0, 0.0, wilson(20, 20).ci_low, 1.0)
     assert found["even"].value == pytest.approx(0.5)
+
+
+def test_a_long_chain_of_near_certain_wins_does_not_overflow():
+    names = [f"{i:02}" for i in range(60)]
+    battles = [Battle(f"{one}", one, other, 1 - 1e-8) for one, other in pairwise(names)]
+
+    found = bradley_terry(battles)
+
+    assert found.win_rate("00", "01") == pytest.approx(1 - 1e-8, abs=1e-12)
+    assert (found.win_rate("00", "59"), found.win_rate("59", "00")) == (1.0, pytest.approx(0.0))
+    assert found.ratings("00")["59"] == pytest.approx(1000 - 59 * 3200, rel=1e-4)
 
 
 def test_who_beat_only_someone_better_than_the_anchor_beats_the_anchor():
