@@ -137,8 +137,19 @@ class Catalog:
         return parse(ModelSpec, values, _with(str(self.path("models", name)), overrides))
 
     def judge(self, name: str, overrides: Mapping[str, Any] | None = None) -> JudgeSpec:
-        values = _overridden(self._values("judges", name), overrides)
+        values = _overridden(self._judge_values(name), overrides)
         return parse(JudgeSpec, values, _with(str(self.path("judges", name)), overrides))
+
+    def _judge_values(self, name: str) -> dict[str, Any]:
+        """What a judge's file says, laid over the one that it `extends`."""
+        values = dict(self._values("judges", name))
+        seen = [name]
+        while (below := values.pop("extends", None)) is not None:
+            if below in seen:
+                raise InvalidSpec(f"{self.path('judges', name)}: judges extend one another in a circle")
+            seen.append(below)
+            values = {**merge(self._values("judges", below), values), "name": name}
+        return values
 
     def suite(self, name: str) -> SuiteSpec:
         return parse(SuiteSpec, self._values("suites", name), str(self.path("suites", name)))

@@ -165,9 +165,15 @@ class Resampled:
         return float(stdtr(self.degrees, ndtri(share)))
 
 
-def resample(strata: Sequence[Pairs], corpus: Callable[[Sequence[float]], float] | None, seed: int = 0) -> Resampled:
+def resample(
+    strata: Sequence[Pairs],
+    corpus: Callable[[Sequence[float]], float] | None,
+    seed: int = 0,
+    weights: Sequence[float] | None = None,
+) -> Resampled:
     """The mean over strata of each run's value, and RESAMPLES draws of it, pairs kept together.
 
+    weights: of the strata in that mean, of any sum; None: all the same.
     corpus: a stratum's value from its summed statistics; None where it is the mean of the one statistic. Each stratum
     is drawn from for itself, n - 1 of its n samples with replacement, which makes the spread of a mean s / sqrt(n) in
     small strata too. The same rows in the same order and the same seed give the same draws. Raises EmptyScores for no
@@ -180,9 +186,11 @@ def resample(strata: Sequence[Pairs], corpus: Callable[[Sequence[float]], float]
         raise EmptyScores("there is nothing to compare: no sample has a score in both runs")
     random = numpy.random.default_rng(seed)
     value, drawn = numpy.zeros(2), numpy.zeros((RESAMPLES, 2))
-    for stratum in strata:
+    shares = numpy.asarray([1.0] * len(strata) if weights is None else weights, dtype=numpy.float64)
+    shares /= shares.sum()
+    for share, stratum in zip(shares, strata, strict=True):
         n, _, width = stratum.shape
-        value += _values(stratum.sum(axis=0)[None], n, corpus)[0]
+        value += share * _values(stratum.sum(axis=0)[None], n, corpus)[0]
         kinds, counts = numpy.unique(stratum.reshape(n, 2 * width), axis=0, return_counts=True)
         size, place = max(n - 1, 1), 0
         while place < RESAMPLES:
@@ -194,13 +202,13 @@ def resample(strata: Sequence[Pairs], corpus: Callable[[Sequence[float]], float]
                 picked = random.integers(0, n, (rows, size)) + n * numpy.arange(rows)[:, None]
                 times = numpy.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n)
                 sums = times.astype(numpy.float64) @ stratum.reshape(n, 2 * width)
-            drawn[place : place + rows] += _values(sums.reshape(rows, 2, width), size, corpus)
+            drawn[place : place + rows] += share * _values(sums.reshape(rows, 2, width), size, corpus)
             place += rows
-    first, second = (value / len(strata)).tolist()
+    first, second = value.tolist()
     degrees = max(1, sum(len(stratum) for stratum in strata) - len(strata))
     is_same = corpus is None and all((s[:, 0] == s[:, 1]).all() and numpy.isin(s, (0.0, 1.0)).all() for s in strata)
     agreed = tuple(len(stratum) for stratum in strata) if is_same else ()
-    return Resampled(first, second, drawn / len(strata), degrees, agreed)
+    return Resampled(first, second, drawn, degrees, agreed)
 
 
 def _values(sums: Pairs, size: int, corpus: Callable[[Sequence[float]], float] | None) -> NDArray[float64]:

@@ -133,6 +133,7 @@ def _subject(
         notes.append(f"{name}: no older checkpoint has a full result of version {row.dataset_version} to compare with.")
     try:
         now = measured(root, row)
+        row = now.headline
     except InputError as error:
         notes.append(f"{name}: {error}")
         return _Subject(row, None, None, 1, 1.0)

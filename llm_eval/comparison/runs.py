@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from llm_eval import results
+from llm_eval import layout, results, storage
 from llm_eval.errors import InputError
 from llm_eval.metrics import get_metric
 from llm_eval.metrics.aggregate import over_attempts
@@ -31,6 +31,8 @@ class Measured:
 
     headline: Result
     samples: Mapping[SampleKey, tuple[float, ...] | None]
+    shares: Mapping[str, float]
+    """Of each subset in a mean of groups; {} for other kinds of mean."""
 
 
 class Counts(NamedTuple):
@@ -65,7 +67,9 @@ class Comparison:
 
 
 def measured(root: str, headline: Result) -> Measured:
-    """What a run has published of the samples behind its headline row. Raises InputError."""
+    """What a run has published of the samples behind its headline row, or behind the row that stands in for it where
+    its metric is compared by another one. Raises InputError."""
+    headline = _compared_by(root, headline)
     corpus = get_metric(headline.metric).corpus
     attempts: dict[SampleKey, list[Score]] = {}
     for score in results.scores(root, headline.run_id, headline.model, headline.dataset):
@@ -80,7 +84,33 @@ def measured(root: str, headline: Result) -> Measured:
         )
     samples: dict[SampleKey, tuple[float, ...] | None] = dict.fromkeys(over)
     samples |= {key: (s.value,) if corpus is None else s.statistics for key, s in valued.items()}
-    return Measured(headline, samples)
+    return Measured(headline, samples, _shares(root, headline) if headline.aggregation == "groups" else {})
+
+
+def _compared_by(root: str, headline: Result) -> Result:
+    """The row of the same run and kind of mean whose metric runs are compared by."""
+    other = get_metric(headline.metric).compared_by
+    if other is None:
+        return headline
+    for row in results.run(root, headline.run_id):
+        place = (row.model, row.dataset, row.variant, row.metric, row.subset, row.aggregation)
+        if place == (headline.model, headline.dataset, headline.variant, other, headline.subset, headline.aggregation):
+            return row
+    raise InputError(f"{named(headline)} has published no {other}, by which {headline.metric} is compared")
+
+
+def _shares(root: str, headline: Result) -> dict[str, float]:
+    """What part of the mean of the groups' means each subset has: as the run was planned."""
+    run_uri = layout.run_uri(root, headline.model, results.reference(headline), headline.run_id)
+    address = layout.join(run_uri, "run.json")
+    if not storage.exists(address):
+        raise InputError(f"{address} is gone, which says what the groups of {named(headline)} are")
+    groups = storage.read_json(address)["dataset"]["groups"]
+    shares: dict[str, float] = {}
+    for members in groups.values():
+        for subset in members:
+            shares[subset] = shares.get(subset, 0.0) + 1 / len(groups) / len(members)
+    return shares
 
 
 def compare(first: Measured, second: Measured, confidence: float = 0.95) -> Comparison:
@@ -106,24 +136,29 @@ def compare(first: Measured, second: Measured, confidence: float = 0.95) -> Comp
         only_first=len(first.samples) - len(keys),
         only_second=len(second.samples) - len(keys),
     )
-    evidence = _evidence(second.headline, pairs)
+    evidence = _evidence(second, pairs)
     return Comparison(first.headline, second.headline, counts, evidence, evidence.difference(confidence))
 
 
 def _evidence(
-    headline: Result, pairs: Mapping[SampleKey, tuple[tuple[float, ...], tuple[float, ...]]]
+    measured: Measured, pairs: Mapping[SampleKey, tuple[tuple[float, ...], tuple[float, ...]]]
 ) -> RightOrWrong | Resampled:
     import numpy
 
+    headline = measured.headline
     corpus = get_metric(headline.metric).corpus
-    is_macro = headline.aggregation == "macro"
+    is_macro = headline.aggregation in ("macro", "groups")
     if corpus is None and not is_macro and all(v in (0.0, 1.0) for pair in pairs.values() for (v,) in pair):
         found = [(a, b) for (a,), (b,) in pairs.values()]
         return RightOrWrong(len(found), found.count((1.0, 1.0)), found.count((1.0, 0.0)), found.count((0.0, 1.0)))
     strata: dict[str, list[tuple[tuple[float, ...], tuple[float, ...]]]] = {}
     for (subset, _), pair in pairs.items():
         strata.setdefault(subset if is_macro else "", []).append(pair)
-    return resample([numpy.asarray(stratum, dtype=numpy.float64) for stratum in strata.values()], corpus)
+    if headline.aggregation == "groups":
+        strata = {subset: pairs for subset, pairs in strata.items() if subset in measured.shares}
+    weights = [measured.shares.get(subset, 1.0) for subset in strata]
+    drawn_from = [numpy.asarray(stratum, dtype=numpy.float64) for stratum in strata.values()]
+    return resample(drawn_from, corpus, weights=weights)
 
 
 def verdict(comparison: Comparison, p_holm: float, confidence: float) -> Verdict:

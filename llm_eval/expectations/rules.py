@@ -111,15 +111,16 @@ def always(dataset: DatasetSpec) -> Iterator[Rule]:
     """What holds for every dataset, named in its YAML or not.
 
     At least one row; ids unique and not blank; inputs not blank; a first target that is not blank, where the dataset
-    declares targets or its prompt is of kind choices; and where there are choices: 2 to 26 of them, none blank, every
-    target one of their labels. A dataset that declares subsets has rows in each of them and in no others.
+    declares targets and metrics, or its prompt is of kind choices; and where there are choices: 2 to 26 of them, none
+    blank, every target one of their labels. A dataset that declares subsets has rows in each of them and in no others.
     """
     yield _rows(_Bounds(1, None))
     yield unique_ids(dataset)
     yield _between("no_blank_ids", "no id is blank", columns.ID_CHARACTERS, 1, None)
     yield no_blank_inputs(dataset)
     declared = [dataset.fields, *(s.fields for s in dataset.sources if s.fields)]
-    if dataset.prompt.kind == "choices" or any(fields.targets for fields in declared):
+    is_measured = bool(dataset.metrics)  # a judge may do without a reference answer here and there
+    if dataset.prompt.kind == "choices" or (is_measured and any(fields.targets for fields in declared)):
         what = "every sample has a target, and the first one is not blank"
         yield _between("has_target", what, columns.FIRST_TARGET_CHARACTERS, 1, None)
     if dataset.prompt.kind == "choices" or any(fields.choices for fields in declared):

@@ -71,9 +71,9 @@ def _ask(subject: Subject, judge: JudgeSpec, chat: bool, order: Order | None) ->
     if order == "swapped":
         places.reverse()
     given = names(subject, [everybody[i] for i in places], judge.constants)
-    system, prompt = templates.render(judge.system, given).strip(), templates.render(judge.template, given)
-    messages = (*((Message("system", system),) if system else ()), Message("user", prompt))
-    text = f"{system}\n\n{prompt}" if system else prompt
+    system, prompt = templates.render(judge.system, given), templates.render(judge.template, given)
+    messages = (*((Message("system", system),) if system.strip() else ()), Message("user", prompt))
+    text = f"{system}\n\n{prompt}" if system.strip() else prompt
     blank = Request("", subject.sample.id, "generate")
     request = replace(blank, messages=messages) if chat else replace(blank, text=text)
     return Ask(subject, order, places.index(0), _named(request))

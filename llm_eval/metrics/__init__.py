@@ -67,6 +67,8 @@ class Metric:
     version: int
     estimate: Callable[[Sequence[Sequence[float]]], Estimate] | None = None
     is_judged: bool = False
+    compared_by: str | None = None
+    """The metric, of the same runs, by which two runs are compared; None: this one."""
 
     @property
     def is_mean(self) -> bool:

@@ -51,7 +51,7 @@ def aggregate(
     scores: Sequence[Score], metric: Metric, dataset: DatasetSpec, extremes: Bounds | None = None
 ) -> list[Aggregate]:
     """Rows of one metric: each subset that has scores, macro and micro of each group, then of `all`, and the mean of
-    the groups where that is the headline.
+    the groups where that is the headline. A metric with an `estimate` has one row, of all samples.
 
     A data set without subsets has the one row `all`. Failed samples leave the means and stay in the counts; a subset or
     group that has nothing else has no row, and `all` counts its failures. `headline` marks the row of `all` that the
@@ -69,6 +69,8 @@ def aggregate(
     if not dataset.subsets:
         bounds = _bounds(everything, extremes)
         return [_row(WHOLE, "samples", True, everything, _estimate(everything, metric), bounds)]
+    if metric.estimate is not None:  # a regression over all samples; within a subset it would be another one
+        return [_row(WHOLE, "micro", True, everything, _estimate(everything, metric), None)]
     order = [s for s in dataset.subsets if s in by_subset] + sorted(set(by_subset) - set(dataset.subsets))
     estimates = {name: _estimate(by_subset[name], metric) for name in order if _has_value(by_subset[name])}
     limits = {name: _bounds(by_subset[name], extremes) for name in order}

@@ -35,6 +35,7 @@ def _judged(
         version=1,
         estimate=estimate,
         is_judged=True,
+        compared_by=None if estimate is None else "win_rate",  # a regression for each draw of both would take minutes
     )
     METRICS.add(name, metric)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from llm_eval.records import Result
+
 _DECIMALS = {"bits_per_byte": 4}
 
 
@@ -41,6 +43,14 @@ def interval(result: Published) -> str:
     if not math.isfinite(result.ci_high - result.ci_low):
         return ""
     return f"{written(result.ci_low, result.unit)}–{written(result.ci_high, result.unit)}"
+
+
+def without_failed(row: Result) -> str:
+    """What failed samples mean for the value: that it leaves them out, and between what it would lie with them."""
+    if row.bound_low is None or row.bound_high is None:
+        return "the value leaves them out"
+    between = f"{written(row.bound_low, row.unit)} and {written(row.bound_high, row.unit)}"
+    return f"the value leaves them out; with them it would lie between {between}"
 
 
 def value_with_half_width(result: Published) -> str:

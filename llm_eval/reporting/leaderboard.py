@@ -131,10 +131,16 @@ def whole_and_parts(run: Sequence[Result]) -> list[Result]:
     A run publishes macro and micro means side by side; its headline row says which of the two it goes by.
     """
     kind = next((row.aggregation for row in run if row.headline), None)
+    of_parts = "macro" if kind == "groups" else kind
     kinds: dict[tuple[str, str], set[str]] = {}
     for row in run:
         kinds.setdefault((row.metric, row.subset), set()).add(row.aggregation)
-    return [row for row in run if row.aggregation == kind or kind not in kinds[row.metric, row.subset]]
+    wanted = {key: of_parts if key[1] != WHOLE else kind for key in kinds}
+    return [
+        row
+        for row in run
+        if row.aggregation == (want := wanted[row.metric, row.subset]) or want not in kinds[row.metric, row.subset]
+    ]
 
 
 def is_group(row: Result) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llm_eval.records import Result
+from llm_eval.reporting.figures import written
 from llm_eval.reporting.leaderboard import ABSENT, FAILED, LIMITED, OVERRIDDEN, Column, Leaderboard
 from llm_eval.results import reference
 
@@ -32,7 +33,12 @@ def _marked(board: Leaderboard) -> Iterator[str]:
     for column, row in _wholes(board):
         place = f"{column.label} on {reference(row)}"
         if row.failed:
-            failed.append(f"{place}, {row.failed:,} of {row.samples:,} samples")
+            between = (
+                ""
+                if row.bound_low is None or row.bound_high is None
+                else (f" ({written(row.bound_low, row.unit)} to {written(row.bound_high, row.unit)} with them)")
+            )
+            failed.append(f"{place}, {row.failed:,} of {row.samples:,} samples{between}")
         if row.sample_limit is not None:
             limited.append(f"{place}, {_sampled(board, row)}")
         if changed := row.params.get("overrides"):

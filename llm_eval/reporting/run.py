@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from llm_eval.errors import InputError
 from llm_eval.records import Result
-from llm_eval.reporting.figures import half_width, interval, value_with_half_width, written
+from llm_eval.reporting.figures import half_width, interval, value_with_half_width, without_failed, written
 from llm_eval.reporting.leaderboard import WHOLE, Column, is_group, marks, printable, whole_and_parts
 from llm_eval.results import reference
 
@@ -32,7 +32,7 @@ def _headline(headline: Result, rows: Sequence[Result]) -> Iterator[str]:
     if others:
         yield f"{_kind(headline)}; {', '.join(f'{_kind(r)}: {written(r.value, r.unit)}' for r in others)}"
     if headline.failed:
-        yield f"! {headline.failed:,} samples failed through no fault of the model; the value leaves them out"
+        yield f"! {headline.failed:,} samples failed through no fault of the model; {without_failed(headline)}"
     if headline.sample_limit is not None:
         yield f"* asked only {headline.samples:,} samples (limit {headline.sample_limit:,})"
     if changed := headline.params.get("overrides"):
@@ -40,9 +40,12 @@ def _headline(headline: Result, rows: Sequence[Result]) -> Iterator[str]:
 
 
 def _kind(row: Result) -> str:
-    return {"macro": "mean over subsets (macro)", "micro": "mean over samples (micro)"}.get(
-        row.aggregation, "mean over samples"
-    )
+    kinds = {
+        "macro": "mean over subsets (macro)",
+        "micro": "mean over samples (micro)",
+        "groups": "mean of the groups' means",
+    }
+    return kinds.get(row.aggregation, "mean over samples")
 
 
 def _metrics(headline: Result, rows: Sequence[Result]) -> Iterator[str]:
@@ -83,6 +86,10 @@ def _counts(row: Result) -> Iterator[str]:
     yield f"samples {row.samples:,}   scored {row.scored:,}   no answer {row.no_answer:,}   failed {row.failed:,}"
     cost = "" if row.cost_usd is None else f"   cost {row.cost_usd:,.2f} USD"
     yield f"tokens {row.input_tokens:,} in, {row.output_tokens:,} out   inference {row.infer_seconds:,.1f} s{cost}"
+    if row.judge is not None:
+        spent = "" if row.judge_cost_usd is None else f"   cost {row.judge_cost_usd:,.2f} USD"
+        tokens = f"{row.judge_input_tokens or 0:,} in, {row.judge_output_tokens or 0:,} out"
+        yield f"judge {row.judge}   tokens {tokens}{spent}"
     if effort := list(_effort(row)):
         yield "   ".join(effort)
     yield f"version {row.dataset_version}   mode {row.mode}   run {row.run_id}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from llm_eval.errors import InvalidData, MissingSource
 from llm_eval.fingerprint import sha256_hex
 from llm_eval.settings import Settings, find
 from llm_eval.sources.formats import lines, parse
-from llm_eval.sources.pieces import Piece
-from llm_eval.specs import DatasetSpec, FilesSource, SourceFile
+from llm_eval.sources.pieces import Piece, Row
+from llm_eval.specs import DatasetSpec, FilesSource, Lookup, SourceFile
 
 
 class IncompleteSource(MissingSource):
@@ -26,7 +27,8 @@ def pin(source: FilesSource, dataset: DatasetSpec, settings: Settings) -> tuple[
     few_shot = [path for _, path in _expand(source.few_shot_path, dataset)]
     picks = dataset.prompt.few_shot is not None and not dataset.prompt.few_shot.examples
     needed = [path for _, path in _expand(source.path, dataset)]
-    needed += [path for pattern in source.extra_columns.values() for _, path in _expand(pattern, dataset)]
+    beside = [*source.extra_columns.values(), *(lookup.path for lookup in source.lookups.values())]
+    needed += [path for pattern in beside for _, path in _expand(pattern, dataset)]
     if picks or all(find(path, settings.datasets) for path in few_shot):
         needed += few_shot
     paths = list(dict.fromkeys(needed))
@@ -74,7 +76,23 @@ def _question_piece(source: FilesSource, subset: str, hashes: Mapping[str, str],
                 f"{beside}: {len(values)} lines for the {len(rows)} rows of {path} (extra_columns.{column})"
             )
         rows = [{**row, column: value} for row, value in zip(rows, values, strict=True)]
+    for column, lookup in source.lookups.items():
+        found = _looked_up(lookup, lookup.path.replace("{subset}", subset), hashes, settings)
+        if missing := [row for row in rows if lookup.key not in row]:
+            raise InvalidData(f"{path}: lookups.{column} goes by {lookup.key!r}, which {len(missing)} rows lack")
+        rows = [{**row, column: found.get(row[lookup.key])} for row in rows]
     return Piece(subset, rows)
+
+
+def _looked_up(lookup: Lookup, path: str, hashes: Mapping[str, str], settings: Settings) -> dict[Any, Row]:
+    found: dict[Any, Row] = {}
+    for place, row in enumerate(parse(path, _pinned_bytes(path, hashes, settings)), start=1):
+        if lookup.key not in row or not isinstance(row[lookup.key], str | int):
+            raise InvalidData(f"{path}, row {place}: there is no {lookup.key!r} to look it up by")
+        if row[lookup.key] in found:
+            raise InvalidData(f"{path}, row {place}: {lookup.key!r} {row[lookup.key]!r} is there twice")
+        found[row[lookup.key]] = row
+    return found
 
 
 def _expand(pattern: str | None, dataset: DatasetSpec) -> Iterator[tuple[str, str]]:

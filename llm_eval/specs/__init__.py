@@ -14,6 +14,7 @@ from llm_eval.specs.datasets import (
     Fields,
     FilesSource,
     HuggingFaceSource,
+    Lookup,
     Prompt,
     Source,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "HuggingFaceSource",
     "JudgeSpec",
     "Judging",
+    "Lookup",
     "ModelSpec",
     "Name",
     "NamedCall",

@@ -34,6 +34,14 @@ class Fields(Spec):
     """More columns to keep with the sample, for prompts and reports."""
 
 
+class Lookup(Spec):
+    """Rows of another file, found by a column that both have."""
+
+    path: str
+    key: str
+    """Name of the column. No two rows of the other file may agree in it."""
+
+
 class FilesSource(Spec):
     """Local files: csv, tsv, jsonl, json (a list of objects), parquet or lines, told by their suffix.
 
@@ -46,6 +54,8 @@ class FilesSource(Spec):
     few_shot_path: str | None = None
     extra_columns: dict[str, str] = {}
     """Column name → a text file with one value a line, in the order of `path`'s rows."""
+    lookups: dict[str, Lookup] = {}
+    """Column name → the row of another file that belongs to the row, as a mapping; null where there is none."""
     header: tuple[str, ...] | None = None
     """Column names of a csv file that has no header row."""
     subset_column: str | None = None
