@@ -162,6 +162,15 @@ class Catalog:
         """Names of a dataset's variants, in the file's order."""
         return list(self._values("datasets", name).get("variants") or {})
 
+    def judge_names(self, reference: str) -> tuple[str, ...]:
+        """Those who judge a dataset; its file is checked only if it names any, which most do not."""
+        values = self._values("datasets", split_reference(reference)[0])
+        variants = (values.get("variants") or {}).values()
+        if not any(isinstance(layer, dict) and "judge" in layer for layer in (values, *variants)):
+            return ()
+        judging = self.dataset(reference).judge
+        return () if judging is None else judging.judges
+
     def dataset(self, reference: str, overrides: Mapping[str, Any] | None = None) -> DatasetSpec:
         """The dataset that `name` or `name_variant` stands for: variant laid over, no variants left in it."""
         name, variant = split_reference(reference)

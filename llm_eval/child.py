@@ -29,10 +29,10 @@ ERROR_PREFIX = "error: "  # as the command line begins its last message
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def stage_arguments(stage: str, run_uri: str, shard: str) -> list[str]:
+def stage_arguments(stage: str, run_uri: str, shard: str, judge: str = "") -> list[str]:
     """What follows `python -m llm_eval`; the worker's child and the pod run the same."""
-    parts = Shard.parse(shard)
-    return [stage, run_uri, "--shard", shard] if parts.count > 1 else [stage, run_uri]
+    sliced = ["--shard", shard] if Shard.parse(shard).count > 1 else []
+    return [stage, run_uri, *sliced, *(["--judge", judge] if judge else [])]
 
 
 def stage_command(environment: Mapping[str, str], arguments: Sequence[str]) -> list[str]:

@@ -18,12 +18,12 @@ from llm_eval.errors import LlmEvalError
 from llm_eval.layout import join
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
-from llm_eval.specs import ModelSpec
+from llm_eval.specs import RunSpec
 
 logger = logging.getLogger(__name__)
 
 NOTES = "planned"
-LONG_TASKS = ["infer", "publish"]  # publish is the last, and settled early only where an infer has failed
+LONG_TASKS = ["infer", "publish"]  # publish is the last, and settled early only where an infer or a judge has failed
 SETTLED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -41,7 +41,7 @@ def at_work(settings: Settings, is_mine: Callable[[ids.Pair], bool]) -> list[ids
     try:
         for address in storage.files(join(settings.root, NOTES), ".json"):
             pair = ids.pair_of_dag(address.rsplit("/", 1)[-1].removesuffix(".json"))
-            if pair is None or not is_mine(pair) or (count := unfinished(ids.evaluation_dag_id(pair))) is None:
+            if pair is None or not is_mine(pair) or (count := _unfinished(settings, pair)) is None:
                 continue
             if count:
                 found.append(pair)
@@ -52,28 +52,34 @@ def at_work(settings: Settings, is_mine: Callable[[ids.Pair], bool]) -> list[ids
     return found
 
 
-def unfinished(dag_id: str) -> int | None:
-    """How many infer and publish tasks there are in all runs of a DAG; None if nobody can say."""
+def _unfinished(settings: Settings, pair: ids.Pair) -> int | None:
+    run = planned(settings, pair)
+    judges = [] if run is None else [ids.judge_task_id(judge.spec.name) for judge in run.judges]
+    return unfinished(ids.evaluation_dag_id(pair), [*LONG_TASKS, *judges])
+
+
+def unfinished(dag_id: str, task_ids: list[str]) -> int | None:
+    """How many of these tasks there are in all runs of a DAG that are not settled; None if nobody can say."""
     from airflow.sdk.execution_time import task_runner
 
     if not hasattr(task_runner, "SUPERVISOR_COMMS"):
         return None
     try:
-        runs = task_runner.RuntimeTaskInstance.get_task_states(dag_id, task_ids=LONG_TASKS)
+        runs = task_runner.RuntimeTaskInstance.get_task_states(dag_id, task_ids=task_ids)
     except (AirflowRuntimeError, ValueError, OSError, EOFError) as error:  # no reason to lose all other DAGs
         logger.warning("%s: Airflow does not say whether it is at work: %s", dag_id, error)
         return None
     return sum(state not in SETTLED for states in runs.values() for state in states.values())
 
 
-def planned_model(settings: Settings, pair: ids.Pair) -> ModelSpec | None:
-    """The model as the pair's latest run was planned with it; None if there is no such run to be seen."""
+def planned(settings: Settings, pair: ids.Pair) -> RunSpec | None:
+    """The pair's latest planned run; None if there is no such run to be seen."""
     from llm_eval.stages import load_run
 
     try:
         note = _note(settings, pair)
         run_uri = storage.read_json(note)["run_uri"] if storage.exists(note) else None
-        return None if run_uri is None else load_run(run_uri).model
+        return None if run_uri is None else load_run(run_uri)
     except (LlmEvalError, KeyError, TypeError) as error:
         logger.warning("pair %s: %s", " × ".join(pair), error)
         return None

@@ -23,7 +23,7 @@ from croniter import croniter  # type: ignore[import-untyped]
 
 from llm_eval.airflow import departed
 from llm_eval.airflow.checkpoint_graph import build_checkpoint_dag, build_discovery_dag, build_report_dag
-from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag
+from llm_eval.airflow.graph import Evaluation, Judge, build_evaluation_dag, build_leaderboard_dag
 from llm_eval.catalog import Catalog
 from llm_eval.errors import InvalidSpec, LlmEvalError
 from llm_eval.layout import WHOLE, Shard
@@ -54,8 +54,8 @@ def evaluation_dags(
 
     dags = {}
     for pair in filter(is_wanted, (*asked, *_left(settings, asked, only, is_wanted))):
-        model = _shape_of(settings, catalog, pair, pair in asked)
-        dag = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root))
+        model, judges = _shape_of(settings, catalog, pair, pair in asked)
+        dag = build_evaluation_dag(Evaluation(model, pair.dataset, asked.get(pair, ()), settings.root, judges))
         dags[dag.dag_id] = dag
     return dags
 
@@ -70,11 +70,25 @@ def _left(
     return [] if pair is None or pair in asked else [pair]
 
 
-def _shape_of(settings: Settings, catalog: Catalog, pair: ids.Pair, is_asked: bool) -> ModelSpec:
-    """The catalog's model; as it was planned, where the catalog has it no longer or nobody asks for the pair."""
+def _shape_of(
+    settings: Settings, catalog: Catalog, pair: ids.Pair, is_asked: bool
+) -> tuple[ModelSpec, tuple[Judge, ...]]:
+    """Model and judges of the catalog; as planned, where the catalog has them no longer or nobody asks for the pair."""
     if is_asked and pair.model in catalog.names("models"):
-        return _model(catalog, pair.model)
-    return departed.planned_model(settings, pair) or _model(catalog, pair.model)
+        return _model(catalog, pair.model), _judges(catalog, pair.dataset)
+    if (run := departed.planned(settings, pair)) is not None:
+        return run.model, tuple(Judge(judge.spec.name, judge.model) for judge in run.judges)
+    return _model(catalog, pair.model), _judges(catalog, pair.dataset)
+
+
+def _judges(catalog: Catalog, reference: str) -> tuple[Judge, ...]:
+    """Those of a dataset; none where a file is broken, which the DAG's first task then says."""
+    try:
+        named = catalog.judge_names(reference)
+        return tuple(Judge(name, _model(catalog, catalog.judge(name).model)) for name in named)
+    except LlmEvalError as error:
+        logger.warning("judges of %s: %s", reference, error)
+        return ()
 
 
 def leaderboard_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:

@@ -1,6 +1,7 @@
 """The shape of the DAGs. Pure: from what the catalog says to DAG objects, nothing read, nothing written.
 
 plan → fetch → validate, render → infer × shards → score → publish  ⇒  leaderboard of every suite with the pair
+                                           score → judge × judges × shards → verdict → publish, where answers are judged
 """
 
 from __future__ import annotations
@@ -15,9 +16,17 @@ from llm_eval.airflow.checkpoint_graph import checkpoint_schedule
 from llm_eval.airflow.deployment import GPU_QUEUE
 from llm_eval.airflow.failures import RETRIES
 from llm_eval.airflow.notify import failure_notice, late_alerts
-from llm_eval.airflow.operators import RUN_URI_KEY, PlanOperator, PublishOperator, ReportOperator, StageOperator
+from llm_eval.airflow.operators import (
+    RUN_URI_KEY,
+    JudgeOperator,
+    PlanOperator,
+    PublishOperator,
+    ReportOperator,
+    StageOperator,
+)
 from llm_eval.airflow.params import dag_params
 from llm_eval.airflow.timetables import cron_timetable
+from llm_eval.layout import Shard
 from llm_eval.remote import ids
 from llm_eval.specs import ModelSpec, SuiteSpec
 
@@ -29,6 +38,14 @@ MAX_ACTIVE_RUNS = 4  # of one DAG: a backfill over many checkpoints leaves room 
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """A judge of the pair's dataset, and the model behind it."""
+
+    name: str
+    model: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What one DAG evaluates, and the suites that ask for it, in the order of their names."""
 
@@ -37,6 +54,7 @@ class Evaluation:
     suites: tuple[SuiteSpec, ...]
     root: str
     """The address under which the registry of the model's checkpoints lies."""
+    judges: tuple[Judge, ...] = ()
 
     @property
     def pair(self) -> ids.Pair:
@@ -59,18 +77,24 @@ def build_evaluation_dag(evaluation: Evaluation) -> DAG:
         on_failure_callback=failure_notice(suites, f"{pair.model} on {pair.dataset} failed", facts),
         deadline=late_alerts(suites, f"{pair.model} on {pair.dataset} is late", facts),
     ) as dag:
-        plan = PlanOperator(task_id="plan", pair=pair, suite=suites[0].name if suites else None)
+        named = [judge.name for judge in evaluation.judges]
+        plan = PlanOperator(task_id="plan", pair=pair, suite=suites[0].name if suites else None, judges=named)
         run_uri = plan.output[RUN_URI_KEY]
         fetch = StageOperator(task_id="fetch", stage="fetch", run_uri=run_uri)
         # Side by side: importing Great Expectations takes validate longer than all the rest, and infer waits for both.
         before = [StageOperator(task_id=s, stage=s, run_uri=run_uri) for s in ("validate", "render")]
-        infer = _infer(evaluation.model, run_uri, plan.output)
+        infer = _asking(evaluation.model, run_uri, plan.output)
         score = StageOperator(task_id="score", stage="score", run_uri=run_uri)
         boards = [ids.leaderboard_dag_id(suite.name) for suite in suites]
         # Named ahead, not made on publishing: two first results at once would both make it, and one task fail for it.
         outlets = [Asset(ids.result_asset_name(pair), ids.result_asset_uri(pair)), *map(suite_results, suites)]
         publish = PublishOperator(task_id="publish", run_uri=run_uri, leaderboards=boards, outlets=outlets)
-        chain(plan, fetch, before, infer, score, publish)
+        chain(plan, fetch, before, infer, score)
+        if evaluation.judges:
+            verdict = StageOperator(task_id="verdict", stage="verdict", run_uri=run_uri)
+            chain(score, [_judging(judge, run_uri) for judge in evaluation.judges], verdict, publish)
+        else:
+            chain(score, publish)
     # Only now: tasks made after it would each carry a copy, and reading a DAG would take Airflow five times as long.
     dag.params = dag_params()
     return dag
@@ -81,27 +105,36 @@ def suite_results(suite: SuiteSpec) -> Asset:
     return Asset(ids.suite_asset_name(suite.name), ids.suite_asset_uri(suite.name))
 
 
-def _infer(model: ModelSpec, run_uri: Any, shards: Any) -> Any:
-    """The mapped task that answers: in a pod, in a child process, or, for light backends, in the task itself."""
+def _judging(judge: Judge, run_uri: Any) -> Any:
+    count = judge.model.resources.shards
+    return _asking(judge.model, run_uri, [str(Shard(index, count)) for index in range(count)], judge.name)
+
+
+def _asking(model: ModelSpec, run_uri: Any, shards: Any, judge: str | None = None) -> Any:
+    """The mapped task in which a model answers, the evaluated one (infer) or a judge's: in a pod, in a child process,
+    or, for light backends, in the task itself."""
     needs_gpu = model.run_on == "kubernetes" or (model.resources.gpus > 0 and model.backend.kind not in LIGHT_BACKENDS)
     own_process = model.backend.kind not in LIGHT_BACKENDS
     common: dict[str, Any] = {
-        "task_id": "infer",
-        "stage": "infer",
+        "task_id": "infer" if judge is None else ids.judge_task_id(judge),
+        "stage": "infer" if judge is None else "judge",
         "run_uri": run_uri,
         "map_index_template": "{{ task.shard }}",
+        **({} if judge is None else {"judge": judge}),
     }
     if needs_gpu or own_process:
         common["pool"] = GPU_POOL if needs_gpu else CPU_POOL
     elif model.backend.kind in API_BACKENDS:
         common["pool"] = API_POOL
     if model.run_on == "kubernetes":
-        from llm_eval.airflow.pods import StagePodOperator  # 1.6 s: only where it is needed
+        from llm_eval.airflow.pods import JudgePodOperator, StagePodOperator  # 1.6 s: only where it is needed
 
         needs = model.resources.model_dump(mode="json")
-        return StagePodOperator.partial(needs=needs, **common).expand(shard=shards)
+        pod = StagePodOperator if judge is None else JudgePodOperator
+        return pod.partial(needs=needs, **common).expand(shard=shards)
     queue = {"queue": GPU_QUEUE} if needs_gpu else {}  # of Celery's workers; other executors have none
-    return StageOperator.partial(own_process=own_process, **queue, **common).expand(shard=shards)
+    operator = StageOperator if judge is None else JudgeOperator
+    return operator.partial(own_process=own_process, **queue, **common).expand(shard=shards)
 
 
 def schedule_of(evaluation: Evaluation) -> Any:

@@ -31,9 +31,9 @@ OF_STAGES = (
 def bequeath(command: Collection[str]) -> None:
     """Import what the processes will need that are forked from Airflow's component `command` (its command line)."""
     if {"scheduler", "worker"} & set(command):
-        from llm_eval.stages import STAGES
+        from llm_eval.stages import JUDGING, STAGES
 
-        _import((*OF_DAG_FILES, *OF_STAGES, *(f"llm_eval.stages.{stage}" for stage in STAGES)))
+        _import((*OF_DAG_FILES, *OF_STAGES, *(f"llm_eval.stages.{stage}" for stage in (*STAGES, *JUDGING))))
         from llm_eval.expectations import engine
 
         engine.great_expectations()

@@ -21,10 +21,11 @@ from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.params import of_partition, run_params
 from llm_eval.catalog import Catalog
 from llm_eval.child import Child, child_environment, die_with_parent, stage_arguments, stage_command
-from llm_eval.errors import StorageError
+from llm_eval.errors import InputError, StorageError
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
+from llm_eval.specs import RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ RUN_URI_KEY = "run_uri"  # the XCom that plan leaves beside its return value
 
 
 class StageName:
-    """The stage as the name that the UI shows. A mapped task has no instance yet; infer is the only mapped stage."""
+    """The stage as the name that the UI shows. A mapped task has no instance yet: what is mapped is infer, and judge,
+    which has operators of its own."""
 
     def __get__(self, operator: Any, owner: type) -> str:
         return "Infer" if operator is None else str(operator.stage).title()
@@ -49,10 +51,11 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
     template_fields = ("model", "dataset", "suite")
     ui_color = "#e8eef9"
 
-    def __init__(self, *, pair: ids.Pair, suite: str | None, **keywords: Any) -> None:
+    def __init__(self, *, pair: ids.Pair, suite: str | None, judges: Sequence[str] = (), **keywords: Any) -> None:
+        """judges: those that the DAG has tasks for."""
         super().__init__(**keywords)
         self.model, self.dataset = pair
-        self.suite = suite
+        self.suite, self.judges = suite, list(judges)
 
     def execute(self, context: Mapping[str, Any]) -> list[str]:
         from llm_eval.stages.plan import Wish, plan
@@ -70,6 +73,7 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
                 logical_date=logical_date.isoformat() if logical_date else None,
             )
             run = plan(Catalog(settings.catalogs), settings, wish, datetime.now(UTC))
+            _refuse_other_judges(run, self.judges)
             departed.remember(settings, pair, Layout(settings.root, run).run_uri)
         context["ti"].xcom_push(key=RUN_URI_KEY, value=Layout(settings.root, run).run_uri)
         return [str(Shard(index, run.shards)) for index in range(run.shards)]
@@ -87,10 +91,18 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
     _child: Child | None = None
 
     def __init__(
-        self, *, stage: str, run_uri: Any, shard: Any = str(WHOLE), own_process: bool = False, **keywords: Any
+        self,
+        *,
+        stage: str,
+        run_uri: Any,
+        shard: Any = str(WHOLE),
+        judge: str = "",
+        own_process: bool = False,
+        **keywords: Any,
     ) -> None:
         super().__init__(**keywords)
-        self.stage, self.run_uri, self.shard, self.own_process = stage, run_uri, shard, own_process
+        self.stage, self.run_uri, self.shard, self.judge = stage, run_uri, shard, judge
+        self.own_process = own_process
 
     def execute(self, context: Mapping[str, Any]) -> None:
         settings = Settings.from_environment(os.environ)
@@ -112,13 +124,14 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
         from llm_eval.stages import run_stage
 
         with in_airflow_words():
-            report = run_stage(self.stage, self.run_uri, settings, shard=Shard.parse(self.shard))
+            shard = Shard.parse(self.shard)
+            report = run_stage(self.stage, self.run_uri, settings, shard=shard, judge=self.judge)
         for asset in self.outlets:
             told = {key: report.counts[key] for key in ("value", "samples", "failed") if key in report.counts}
             context["outlet_events"][asset].extra = {**told, RUN_URI_KEY: self.run_uri}
 
     def _run_child(self, settings: Settings) -> None:
-        arguments = stage_arguments(self.stage, self.run_uri, self.shard)
+        arguments = stage_arguments(self.stage, self.run_uri, self.shard, self.judge)
         self._child = Child(stage_command(os.environ, arguments), child_environment(os.environ, settings))
         ending = self._child.follow()
         if ending.exit_code != 0:
@@ -127,6 +140,24 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
     def on_kill(self) -> None:
         if self._child is not None:
             self._child.kill()
+
+
+def _refuse_other_judges(run: RunSpec, tasks: Sequence[str]) -> None:
+    """Raises InputError where a run has other judges than its DAG has tasks for."""
+    judges = [judge.spec.name for judge in run.judges]
+    if judges != list(tasks):
+        raise InputError(
+            f"{run.dataset_reference} is judged by {', '.join(judges) or 'nobody'} in this run, and the DAG has tasks "
+            f"for {', '.join(tasks) or 'no judge'}. Tasks follow the catalog: make a variant of the dataset instead of "
+            "an override, or, if the catalog has just been changed, start again when Airflow has read it."
+        )
+
+
+class JudgeOperator(StageOperator):
+    """Asks one judge, or one shard of what it is asked."""
+
+    custom_operator_name = "Judge"
+    ui_color = "#f3eaf7"
 
 
 def has_supervisor() -> bool:

@@ -35,12 +35,15 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
     custom_operator_name = StageName()
     template_fields = (*KubernetesPodOperator.template_fields, "run_uri", "shard")
 
-    def __init__(self, *, stage: str, run_uri: Any, needs: Mapping[str, Any], shard: Any, **keywords: Any) -> None:
+    def __init__(
+        self, *, stage: str, run_uri: Any, needs: Mapping[str, Any], shard: Any, judge: str = "", **keywords: Any
+    ) -> None:
         """`needs`: the model's `resources`, as plain values, because Airflow stores them with the DAG."""
         settings = Settings.from_environment(os.environ)
         pod = pod_arguments(Resources.model_validate(needs), settings.root, os.environ)
         super().__init__(name=f"llm-eval-{stage}", **{**pod, **keywords})
-        self.stage, self.run_uri, self.shard, self._root = stage, run_uri, shard, settings.root
+        self.stage, self.run_uri, self.shard, self.judge = stage, run_uri, shard, judge
+        self._root = settings.root
 
     def execute(self, context: Any) -> Any:
         if "://" not in self._root and not self.pod_template_file:
@@ -49,7 +52,7 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
                 f"the root is a folder of this machine, {self._root!r}, which a pod cannot see. Set LLM_EVAL_ROOT "
                 "to an object store, or mount the folder at the same place by a pod template (LLM_EVAL_POD_TEMPLATE).",
             )
-        self.arguments = stage_arguments(self.stage, self.run_uri, self.shard)
+        self.arguments = stage_arguments(self.stage, self.run_uri, self.shard, self.judge)
         return super().execute(context)
 
     def cleanup(self, pod: Any, remote_pod: Any, xcom_result: Any = None, context: Any = None) -> None:
@@ -64,6 +67,12 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
             if ending.reason not in ORDINARY_ENDINGS:
                 reason = f"{ending.reason}: {reason}"
             raise failure(ending.exit_code, reason) from error
+
+
+class JudgePodOperator(StagePodOperator):
+    """Asks one judge, or one shard of what it is asked, in a pod."""
+
+    custom_operator_name = "Judge"
 
 
 def _ending(pod: k8s.V1Pod, container: str) -> k8s.V1ContainerStateTerminated | None:

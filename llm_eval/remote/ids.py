@@ -21,6 +21,10 @@ class Pair(NamedTuple):
     dataset: str
 
 
+def judge_task_id(judge: str) -> str:
+    return f"judge__{judge}"
+
+
 def evaluation_dag_id(pair: Pair) -> str:
     return SEPARATOR.join(("eval", *pair))
 

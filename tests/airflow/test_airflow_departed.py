@@ -61,7 +61,7 @@ def test_a_pair_that_is_still_asked_for_keeps_its_shape_when_its_model_is_gone(l
 
 
 def test_a_note_that_cannot_be_read_costs_no_pair_its_dag(left, monkeypatch):
-    monkeypatch.setattr(departed, "unfinished", lambda dag_id: 1)
+    monkeypatch.setattr(departed, "unfinished", lambda dag_id, task_ids: 1)
     (left.root / "planned" / f"{DAG_ID}.json").write_text("{")
 
     assert {DAG_ID, "eval__gone__tiny"} <= set(evaluation_dags())
