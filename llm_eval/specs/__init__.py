@@ -20,10 +20,12 @@ from llm_eval.specs.datasets import (
 )
 from llm_eval.specs.models import (
     Backend,
+    Budget,
     CheckpointFolders,
     HubRevisions,
     ModelSpec,
     OpenAIBackend,
+    Price,
     ReplayBackend,
     Resources,
     ScriptedBackend,
@@ -36,6 +38,7 @@ from llm_eval.specs.suites import Gate, SuiteSpec
 __all__ = [
     "Aggregation",
     "Backend",
+    "Budget",
     "Channel",
     "Checkpoint",
     "CheckpointFolders",
@@ -56,6 +59,7 @@ __all__ = [
     "NamedCalls",
     "OpenAIBackend",
     "PositiveInt",
+    "Price",
     "Prompt",
     "ReplayBackend",
     "ResolvedSource",

@@ -91,6 +91,32 @@ class ScriptedBackend(Spec):
     """File that each asked request id is appended to before it is answered; not part of the identity."""
 
 
+class Price(Spec):
+    """What a server's tokens cost, in USD for a million of them."""
+
+    input_per_million: Annotated[float, Field(ge=0)]
+    output_per_million: Annotated[float, Field(ge=0)]
+    cached_input_per_million: Annotated[float, Field(ge=0)] | None = None
+    """Of prompt tokens that the server says it had read before. Absent: they cost what all others do."""
+
+
+class Budget(Spec):
+    """What all responses of the same fingerprint may take, those of earlier runs and of other shards included.
+
+    Once it is reached nothing more is asked; what is in flight then comes on top.
+    """
+
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+    max_tokens: PositiveInt | None = None
+    """Of prompts and answers together."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.max_cost_usd is None and self.max_tokens is None:
+            raise ValueError("a budget has max_cost_usd, max_tokens or both")
+        return self
+
+
 class OpenAIBackend(Spec):
     """A model behind a server that speaks OpenAI's protocol."""
 
@@ -117,6 +143,20 @@ class OpenAIBackend(Spec):
     """Parameters that the server refuses."""
     extra_body: dict[str, Any] = {}
     """Sent along with every request, such as a server's own parameters. No place for secrets: it is written down."""
+    stream: bool = False
+    """Have answers sent as they are written, which tells how long the first token takes."""
+    attempts_in_one_request: bool = False
+    """Ask for all `generation.attempts` of a sample at once (`n`): its prompt is read and paid for once. What `seed`
+    means then differs by server, and so may the answers, so this is part of their identity."""
+    price: Price | None = None
+    """Absent: what answers cost is not known."""
+    budget: Budget | None = None
+
+    @model_validator(mode="after")
+    def _a_budget_in_usd_needs_prices(self) -> Self:
+        if self.budget is not None and self.budget.max_cost_usd is not None and self.price is None:
+            raise ValueError("budget.max_cost_usd needs `price`: what tokens cost is not known otherwise")
+        return self
 
 
 Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend | OpenAIBackend, Field(discriminator="kind")]

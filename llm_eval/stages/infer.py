@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from llm_eval import layout, signals, tables
 from llm_eval.backends import Backend, backend_of
+from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import InvalidData
 from llm_eval.layout import Layout
-from llm_eval.records import Request, Response
+from llm_eval.records import LATER_OF_RESPONSE, Request, Response
 from llm_eval.stages import Counts, StageContext, read_counts
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.memory import GIB, peak_memory_gib
@@ -68,7 +69,7 @@ def _ask(context: StageContext, requests: Sequence[Request]) -> tuple[list[Respo
     answered: list[Response] = []
     parts = PartWriter(context.layout.responses, context.shard)
     with signals.saved(parts.flush), parts:
-        backend = kind.open(*place)
+        backend = kind.open(*place, Workplace(context.layout.responses, context.shard, parts.name))
         try:
             with Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts) as progress:
                 for response in backend.answer(requests, run.dataset.generation):
@@ -112,4 +113,4 @@ def latest_of_each(responses: Iterable[Response]) -> dict[tuple[str, int], Respo
 def read_responses(place: Layout) -> dict[tuple[str, int], Response]:
     """All responses so far, by request id and attempt, from every shard and every run with this fingerprint."""
     parts = [f for f in files(place.responses, ".parquet") if "/part-" in f]
-    return latest_of_each(tables.read_all(parts, Response))
+    return latest_of_each(tables.read_all(parts, Response, LATER_OF_RESPONSE))

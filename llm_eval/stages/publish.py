@@ -99,8 +99,12 @@ def summary_rows(
                 infer_seconds=round(effort.seconds, 3),
                 peak_memory_gib=peaks.get("peak_memory_gib"),
                 peak_gpu_memory_gib=peaks.get("peak_gpu_memory_gib"),
-                cost_usd=None,
+                cost_usd=effort.cost_usd,
                 params=run.params.model_dump(mode="json", exclude_defaults=True),
+                latency_p50_seconds=effort.latency_seconds(50),
+                latency_p90_seconds=effort.latency_seconds(90),
+                latency_p99_seconds=effort.latency_seconds(99),
+                first_token_p50_seconds=effort.first_token_p50_seconds,
             )
 
 

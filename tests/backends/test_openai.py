@@ -13,45 +13,14 @@ from llm_eval.backends.openai import OpenAIModel, asking
 from llm_eval.backends.openai.faults import retry_after
 from llm_eval.backends.openai.flow import Rate
 from llm_eval.errors import BackendLost, InputError, InvalidSpec
-from llm_eval.records import Message, Shot
+from llm_eval.records import Shot
 from llm_eval.specs import Generation, ModelSpec
 from tests.backends.api_server import Reply, refused, said, serving, wrote
+from tests.backends.served import KEY, ask, chat, questions, text_of
 from tests.builders import request
 from tests.conftest import CHECKOUT
 
-KEY = "sk-secret-4711"
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(asking, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setenv("SERVER_KEY", KEY)
-
-
-def ask(server, requests, generation=None, **backend):
-    """Every response, by request id and attempt."""
-    values = {"kind": "openai", "model": "m", "base_urls": [server.url], **backend}
-    model = ModelSpec.model_validate({"name": "served", "backend": values, "chat": True})
-    opened = OpenAIModel.open(model, None, "d", None)
-    try:
-        responses = list(opened.answer(requests, generation or Generation()))
-    finally:
-        opened.close()
-    assert len({(r.request_id, r.attempt) for r in responses}) == len(responses)
-    return {(r.request_id, r.attempt): r for r in responses}
-
-
-def chat(id="s-1", text="What is it?", **fields):
-    return request(id, text=None, messages=(Message("user", text),), **fields)
-
-
-def questions(count):
-    return [chat(f"s-{n}", f"Question {n}?") for n in range(count)]
-
-
-def text_of(body):
-    return body["messages"][-1]["content"]
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 def test_a_conversation_is_asked_for_as_the_dataset_says():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from llm_eval import results, storage
+from llm_eval import results, storage, tables
 from llm_eval.layout import WHOLE, Layout, Shard
-from llm_eval.records import Response, Result
+from llm_eval.records import LATER_OF_RESPONSE, Response, Result
 from llm_eval.stages import run_stage
 from llm_eval.stages.parts import PartWriter
 from llm_eval.stages.plan import Wish, plan
@@ -91,3 +92,30 @@ def test_memory_of_a_run_is_what_this_process_has_taken(house, place):
 
     assert row.peak_memory_gib is not None
     assert 0.05 < row.peak_memory_gib < 8
+
+
+def test_what_answers_cost_and_how_long_they_took_is_in_the_row(house, place):
+    served = {"cost_usd": 0.002, "request_seconds": 0.5, "first_token_seconds": 0.1}
+    with PartWriter(place.responses, WHOLE) as parts:
+        for id in range(12):
+            parts.add(Response(str(id), text="A", **served))
+
+    run_stage("infer", place.run_uri, house.settings)
+    row = published(house, place)
+
+    assert row.cost_usd == 0.024
+    assert (row.latency_p50_seconds, row.latency_p90_seconds, row.latency_p99_seconds) == (0.5, 0.5, 0.5)
+    assert row.first_token_p50_seconds == 0.1
+
+
+def test_responses_that_were_written_before_they_had_a_cost_are_still_read(house, place):
+    address = f"{place.responses}/part-0000000000001-old-0of1-00000.parquet"
+    rows = [Response(str(id), text="A", **WROTE) for id in range(12)]
+    storage.make_folder(place.responses)
+    pq.write_table(tables.to_table(Response, rows).drop_columns(list(LATER_OF_RESPONSE)), address)
+
+    report = run_stage("infer", place.run_uri, house.settings)
+    row = published(house, place)
+
+    assert (report.counts["asked"], row.input_tokens) == (0, 12 * 80)
+    assert (row.cost_usd, row.latency_p50_seconds) == (None, None)
