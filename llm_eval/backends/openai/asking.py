@@ -158,7 +158,7 @@ class Asker:
         try:
             if self._purse.is_empty:
                 raise _Unaffordable
-            answer = await send(endpoint.client, call, self._spec.stream)
+            answer = await send(endpoint.client, call, self._spec.timeout_seconds, self._spec.stream)
         except _Unaffordable:
             raise
         except Exception as error:

@@ -42,6 +42,8 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, openai.APIConnectionError):  # time-outs too: what the cause is called differs by transport
         cause = error.__cause__ or error
         return Fault("away", f"no answer ({type(cause).__name__}: {str(cause)[:SHOWN]})")
+    if isinstance(error, TimeoutError):
+        return Fault("away", "no whole answer within the time for one (timeout_seconds)")
     if isinstance(error, IgnoredOption):
         return Fault("ignored", f"the server ignores {error}")
     if isinstance(error, Unscorable):

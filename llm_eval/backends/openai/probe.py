@@ -45,7 +45,7 @@ async def _check(spec: OpenAIBackend, name: str) -> None:
 
 async def _check_one(spec: OpenAIBackend, endpoint: Endpoint, owner: str) -> None:
     try:
-        read_echo((await send(endpoint.client, echo(spec, TEXT), stream=False)).body, TEXT)
+        read_echo((await send(endpoint.client, echo(spec, TEXT), spec.timeout_seconds)).body, TEXT)
         return
     except Exception as error:  # noqa: BLE001 - fault_of raises again what is none of the server's
         fault = endpoint.hidden(fault_of(error))

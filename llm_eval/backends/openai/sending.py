@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, NamedTuple
 
@@ -17,24 +18,30 @@ class Answer(NamedTuple):
     first_token_seconds: float | None = None
 
 
-async def send(client: Any, call: Call, stream: bool) -> Answer:
-    """Raises whatever the SDK does, and BrokenAnswer for a stream that ends before its answer.
+async def send(client: Any, call: Call, seconds: float, stream: bool = False) -> Answer:
+    """Raises whatever the SDK does, TimeoutError, and BrokenAnswer for a stream that ends before its answer.
 
-    Without the SDK's types for bodies and answers, which take a third of its CPU time.
+    `seconds`: for the whole answer; the SDK's own time-out is for each of its bytes. Without the SDK's types for bodies
+    and answers, which take a third of its CPU time.
     """
     began = time.monotonic()
-    if not stream:
+    async with asyncio.timeout(seconds):
+        if stream:
+            return await _streamed(client, call, began)
         body = await client.post(call.path, cast_to=object, body=call.body)
-        return Answer(body, time.monotonic() - began)
+    return Answer(body, time.monotonic() - began)
+
+
+async def _streamed(client: Any, call: Call, began: float) -> Answer:
     from openai import AsyncStream
 
     asked = {**call.body, "stream": True, "stream_options": {"include_usage": True}}
     kind = AsyncStream[object]
-    chunks = await client.post(call.path, cast_to=object, body=asked, stream=True, stream_cls=kind)
     written, first = Written(), None
-    async for chunk in chunks:
-        if written.add(chunk) and first is None:
-            first = time.monotonic() - began
+    async with await client.post(call.path, cast_to=object, body=asked, stream=True, stream_cls=kind) as chunks:
+        async for chunk in chunks:
+            if written.add(chunk) and first is None:
+                first = time.monotonic() - began
     return Answer(written.whole(), time.monotonic() - began, first)
 
 
