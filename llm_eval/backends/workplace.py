@@ -9,10 +9,11 @@ from llm_eval.layout import Shard
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """folder: where the responses of this run, and of all others with its fingerprint, lie. own_parts: what the names
-    of the parts begin with that this process writes there.
+    """root: under which everything lies. folder: where the responses of this run lie, and of all others with its
+    fingerprint. own_parts: what the names of the parts begin with that this process writes there.
     """
 
+    root: str
     folder: str
     shard: Shard
     own_parts: str

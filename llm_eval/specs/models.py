@@ -130,9 +130,9 @@ class OpenAIBackend(Spec):
     max_in_flight: PositiveInt = 64
     """Requests of one shard at the same time at most; fewer while the server says that it is asked too much."""
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
-    """Of one shard."""
+    """Of all shards and runs under one root that ask this server; 9.6 is one in 6.25 s, 30000 are 500 a second."""
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
-    """Of one shard, of prompts and of answers at their longest; prompts are taken to have four bytes a token."""
+    """The same, of prompts and of answers at their longest; prompts are taken to have four bytes a token."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     """For one answer."""
     patience_seconds: Annotated[float, Field(ge=0)] = 600.0

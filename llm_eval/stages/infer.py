@@ -69,7 +69,7 @@ def _ask(context: StageContext, requests: Sequence[Request]) -> tuple[list[Respo
     answered: list[Response] = []
     parts = PartWriter(context.layout.responses, context.shard)
     with signals.saved(parts.flush), parts:
-        backend = kind.open(*place, Workplace(context.layout.responses, context.shard, parts.name))
+        backend = kind.open(*place, Workplace(context.layout.root, context.layout.responses, context.shard, parts.name))
         try:
             with Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts) as progress:
                 for response in backend.answer(requests, run.dataset.generation):

@@ -11,7 +11,6 @@ import pytest
 
 from llm_eval.backends.openai import OpenAIModel, asking
 from llm_eval.backends.openai.faults import retry_after
-from llm_eval.backends.openai.flow import Rate
 from llm_eval.errors import BackendLost, InputError, InvalidSpec
 from llm_eval.records import Shot
 from llm_eval.specs import Generation, ModelSpec
@@ -293,25 +292,6 @@ def test_a_key_that_is_not_there_is_named(monkeypatch):
     monkeypatch.delenv("SERVER_KEY")
     with serving(lambda b, n: said("x")) as server, pytest.raises(InputError, match="variable SERVER_KEY, named in"):
         ask(server, [chat()], keys=["SERVER_KEY"])
-
-
-def test_a_rate_is_kept_and_what_was_not_used_is_saved_for_a_second_only():
-    now = [100.0]
-    rate = Rate(per_minute=120, clock=lambda: now[0])
-
-    assert [rate.take(1) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
-    now[0] += 60
-    assert [rate.take(1) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
-    assert rate.take(120) == 1.0
-    assert rate.take(1) == 61.0
-    assert Rate(per_minute=None).take(1e9) == 0.0
-
-
-def test_requests_wait_for_the_rate():
-    with serving(lambda body, number: said("x")) as server:
-        ask(server, questions(8), requests_per_minute=240)  # a second's worth at once, four of them, then one in 0.25 s
-
-    assert server.times[-1] - server.times[0] >= 0.7
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,13 @@ def test_what_earlier_runs_have_spent_is_counted_and_ones_own_parts_not_twice(tm
     write(folder, 6)
     own = write(folder, 90)
     with serving(slow) as server, pytest.raises(BudgetSpent, match="100 of 100 tokens"):
-        ask(server, questions(50), place=Workplace(folder, WHOLE, own), max_in_flight=1, budget={"max_tokens": 100})
+        ask(
+            server,
+            questions(50),
+            place=Workplace(str(tmp_path), folder, WHOLE, own),
+            max_in_flight=1,
+            budget={"max_tokens": 100},
+        )
 
     assert len(server.asked) == 4
 
@@ -93,7 +99,7 @@ def test_what_another_shard_spends_meanwhile_is_seen(tmp_path, monkeypatch):
             write(folder, 100)
         return Reply(said("B").body, seconds=0.2)
 
-    place = Workplace(folder, Shard(0, 2), "part-mine")
+    place = Workplace(str(tmp_path), folder, Shard(0, 2), "part-mine")
     with serving(answer) as server, pytest.raises(BudgetSpent):
         ask(server, questions(50), place=place, max_in_flight=1, budget={"max_tokens": 1000})
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from llm_eval.backends.openai.answers import usage_of
 from llm_eval.backends.openai.bodies import Call
+from llm_eval.backends.openai.crowd import Crowd, crowd_folder
 from llm_eval.backends.openai.endpoints import Endpoint, endpoints
 from llm_eval.backends.openai.faults import MAY_PASS, Fault, fault_of
 from llm_eval.backends.openai.flow import Rate, Window
@@ -55,7 +56,9 @@ class Asker:
         self._turn = itertools.cycle(self._endpoints)
         self._loop = asyncio.new_event_loop()
         self._window = Window(spec.max_in_flight)
-        self._requests, self._tokens = Rate(spec.requests_per_minute), Rate(spec.tokens_per_minute)
+        limits = spec.requests_per_minute, spec.tokens_per_minute
+        self._crowd = Crowd(crowd_folder(place.root, spec), place.shard.count) if place and any(limits) else None
+        self._requests, self._tokens = (Rate(limit, self._sharers) for limit in limits)
         self._purse = Purse(spec.budget, place)
         self._given_up = 0  # in a row
         self._answered = self._away = 0
@@ -105,9 +108,14 @@ class Asker:
 
     def close(self) -> None:
         self._purse.close()
+        if self._crowd is not None:
+            self._crowd.close()
         for endpoint in self._endpoints:
             self._loop.run_until_complete(endpoint.client.close())
         self._loop.close()
+
+    def _sharers(self) -> int:
+        return 1 if self._crowd is None else self._crowd.size
 
     def _works(self, request: Request, attempts: int) -> Iterator[Work]:
         if request.kind != "generate":
@@ -151,9 +159,8 @@ class Asker:
         return [await scored(send_here, self._spec, work.request, shots)]
 
     async def _send(self, endpoint: Endpoint, call: Call) -> Answer:
-        pauses = self._requests.take(1), self._tokens.take(call.tokens)
-        if any(pauses):
-            await asyncio.sleep(max(pauses))
+        await self._requests.wait(1)
+        await self._tokens.wait(call.tokens)
         entered, refused = await self._window.enter(), False
         try:
             if self._purse.is_empty:
