@@ -19,6 +19,7 @@ from llm_eval import layout
 from llm_eval.airflow import departed
 from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.params import of_partition, run_params
+from llm_eval.airflow.service_keys import connection_of
 from llm_eval.catalog import Catalog
 from llm_eval.child import Child, child_environment, die_with_parent, stage_arguments, stage_command
 from llm_eval.errors import StorageError
@@ -69,7 +70,9 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
                 run_id=ids.run_id_of(dag_run.run_id, pair),
                 logical_date=logical_date.isoformat() if logical_date else None,
             )
-            run = plan(Catalog(settings.catalogs), settings, wish, datetime.now(UTC))
+            catalog = Catalog(settings.catalogs)
+            with connection_of(catalog.model(pair.model)):
+                run = plan(catalog, settings, wish, datetime.now(UTC))
             departed.remember(settings, pair, Layout(settings.root, run).run_uri)
         context["ti"].xcom_push(key=RUN_URI_KEY, value=Layout(settings.root, run).run_uri)
         return [str(Shard(index, run.shards)) for index in range(run.shards)]
@@ -106,6 +109,17 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
             raise
 
     def _run(self, context: Mapping[str, Any], settings: Settings) -> None:
+        if self.stage != "infer":
+            self._run_here(context, settings)
+            return
+        from llm_eval.stages import load_run
+
+        with in_airflow_words():
+            model = load_run(self.run_uri).model
+        with connection_of(model):
+            self._run_here(context, settings)
+
+    def _run_here(self, context: Mapping[str, Any], settings: Settings) -> None:
         if self.own_process:
             self._run_child(settings)
             return

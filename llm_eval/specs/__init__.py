@@ -30,6 +30,7 @@ from llm_eval.specs.models import (
     Resources,
     ScriptedBackend,
     TransformersBackend,
+    connection_variables,
 )
 from llm_eval.specs.notifications import Channel, Event
 from llm_eval.specs.runs import Checkpoint, Fingerprints, ResolvedSource, RunParams, RunSpec, SourceFile
@@ -72,4 +73,5 @@ __all__ = [
     "Spec",
     "SuiteSpec",
     "TransformersBackend",
+    "connection_variables",
 ]

@@ -26,6 +26,16 @@ def _is_variable(name: str) -> str:
     return name
 
 
+def connection_variables(connection: str) -> tuple[str, str]:
+    """Names of the environment variables that hold an Airflow connection's password and its address.
+
+    A task of Airflow sets them for itself alone; elsewhere (a pod, `llm-eval run`) whoever runs it does.
+    """
+    name = re.sub(r"[^A-Z0-9]", "_", connection.upper())
+    return f"LLM_EVAL_CONNECTION_{name}_KEY", f"LLM_EVAL_CONNECTION_{name}_URL"
+
+
+ConnectionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=250)]
 VariableName = Annotated[str, AfterValidator(_is_variable)]
 ServerUrl = Annotated[str, AfterValidator(_is_server)]
 
@@ -123,10 +133,13 @@ class OpenAIBackend(Spec):
     kind: Literal["openai"]
     model: Annotated[str, Field(min_length=1)]
     """What the server calls it."""
-    base_urls: Annotated[tuple[ServerUrl, ...], Field(min_length=1)] = ("https://api.openai.com/v1",)
-    """Down to the version: `http://localhost:8000/v1`. Several are asked in turn and must serve the same model."""
+    base_urls: tuple[ServerUrl, ...] = ()
+    """Down to the version: `http://localhost:8000/v1`. Several are asked in turn and must serve the same model. Absent:
+    the host of `connection` where it has one, else OpenAI itself."""
     keys: tuple[VariableName, ...] = ()
     """Names of environment variables that hold keys; used in turn. Empty for a server that asks for none."""
+    connection: ConnectionId | None = None
+    """An Airflow connection whose password is one more key, for tasks of Airflow; see `connection_variables`."""
     max_in_flight: PositiveInt = 64
     """Requests of one shard at the same time at most; fewer while the server says that it is asked too much."""
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None

@@ -10,6 +10,7 @@ from typing import ClassVar, Self, cast
 
 from llm_eval.backends import Extra
 from llm_eval.backends.openai.asking import Asker
+from llm_eval.backends.openai.endpoints import server_of
 from llm_eval.backends.openai.probe import check_likelihoods
 from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import UnsupportedRequest
@@ -32,7 +33,7 @@ class OpenAIModel:
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
         spec = cast(OpenAIBackend, model.backend)
         return fingerprint(
-            sorted(spec.base_urls), spec.model, sorted(spec.omit), spec.extra_body, spec.attempts_in_one_request
+            server_of(spec), spec.model, sorted(spec.omit), spec.extra_body, spec.attempts_in_one_request
         )
 
     @classmethod

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from llm_eval import layout, storage
+from llm_eval.backends.openai.endpoints import server_of
 from llm_eval.errors import StorageError
 from llm_eval.fingerprint import fingerprint
 from llm_eval.specs import OpenAIBackend
@@ -26,7 +27,7 @@ SILENT_BEATS = 4  # missed ones in a row: gone
 
 def crowd_folder(root: str, spec: OpenAIBackend) -> str:
     """Of all who ask the same addresses for the same model with the same keys."""
-    return layout.join(root, "asking", fingerprint(sorted(spec.base_urls), spec.model, sorted(spec.keys)))
+    return layout.join(root, "asking", fingerprint(server_of(spec), spec.model, sorted(spec.keys), spec.connection))
 
 
 class Crowd:

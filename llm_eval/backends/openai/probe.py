@@ -36,7 +36,7 @@ async def _check(spec: OpenAIBackend, name: str) -> None:
     owner = f"model {name!r}"
     found = endpoints(spec, owner)
     try:
-        for endpoint in found[: len(spec.base_urls)]:  # once each, whatever the number of keys
+        for endpoint in {endpoint.url: endpoint for endpoint in found}.values():  # once each, with one key
             await _check_one(spec, endpoint, owner)
     finally:
         for endpoint in found:
