@@ -13,6 +13,7 @@
         ├── StorageError      reading or writing under the root failed (retryable)
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
+        ├── BudgetSpent       what the responses may cost is spent; only a higher budget mends it (no retry)
         ├── EmptyScores       a mean of nothing was asked for
         └── GateFailed        a checkpoint has lost more than its suite's gate allows
 
@@ -30,10 +31,13 @@ class LlmEvalError(Exception):
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    final: ClassVar[bool] = False
+    """Trying the same again cannot help."""
 
 
 class InputError(LlmEvalError):
     exit_code = 2
+    final = True
 
 
 class UnknownName(InputError):
@@ -89,6 +93,10 @@ class IncompleteStage(RunFailed):
 
 class TooManyFailures(RunFailed):
     pass
+
+
+class BudgetSpent(RunFailed):
+    final = True
 
 
 class EmptyScores(RunFailed):

@@ -102,7 +102,11 @@ class Response:
     `prefill_tokens` were read by the model for this response, `reused_tokens` would have been if every sequence were
     read by itself; a prefix that several requests share counts as read for one of them. `latency_seconds` is this
     response's share of the wall time, `prefill_seconds` the part of it that was reading. `first_tokens` are the
-    likeliest first tokens of the answer, where `generation.top_logprobs` asked for them.
+    likeliest first tokens of the answer, where `generation.top_logprobs` asked for them, likeliest first.
+
+    Of a server: `cost_usd` where its prices are known; `request_seconds` from sending the request that was answered (of
+    several for one response, their sum) to its last byte, waiting for our own limits and earlier tries not included;
+    `first_token_seconds` to its first token, where answers are streamed.
     """
 
     request_id: str
@@ -119,6 +123,9 @@ class Response:
     latency_seconds: float = 0.0
     prefill_seconds: float = 0.0
     error: str | None = None
+    cost_usd: float | None = None
+    request_seconds: float | None = None
+    first_token_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,9 @@ class Result:
     writing. `peak_memory_gib` is the resident memory of the process that ran infer since that process began (with
     `llm-eval run`, the stages before infer are in it), `peak_gpu_memory_gib` what tensors held on its GPUs together;
     of several shards, the largest one's. None where the backend does not say.
+
+    Of a served model: `cost_usd` by the prices in its YAML, None unless the cost of every answer is known; `latency_*`
+    are percentiles over responses of their `request_seconds`, `first_token_p50_seconds` of the time to the first token.
     """
 
     run_id: str
@@ -237,6 +247,10 @@ class Result:
     judge_input_tokens: int | None = None
     judge_output_tokens: int | None = None
     judge_cost_usd: float | None = None
+    latency_p50_seconds: float | None = None
+    latency_p90_seconds: float | None = None
+    latency_p99_seconds: float | None = None
+    first_token_p50_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

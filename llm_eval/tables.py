@@ -192,5 +192,5 @@ def _read(source: io.BytesIO, names: list[str], parquet: pq.ParquetSchema) -> pa
     return pq.ParquetFile(source, read_dictionary=inner).read(columns=names, use_threads=False)
 
 
-def read_all(uris: Sequence[str], record: type[R]) -> list[R]:
-    return [row for uri in uris for row in read(uri, record)]
+def read_all(uris: Sequence[str], record: type[R], later: Collection[str] = ()) -> list[R]:
+    return [row for uri in uris for row in read(uri, record, later)]

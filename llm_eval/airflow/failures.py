@@ -45,10 +45,12 @@ class Patience(RetryPolicy):  # type: ignore[misc]
 
 @contextmanager
 def in_airflow_words() -> Iterator[None]:
-    """Turns InputError into a failure without retries and every other error of ours into one with them."""
+    """Turns an error that is final into a failure without retries and every other one of ours into one with them."""
     try:
         yield
     except LlmEvalError as error:
+        if error.final:
+            raise AirflowFailException(str(error)) from None
         raise MayPass(str(error)) if error.retryable else failure(error.exit_code, str(error)) from None
 
 

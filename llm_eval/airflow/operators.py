@@ -19,13 +19,14 @@ from llm_eval import layout
 from llm_eval.airflow import departed
 from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.params import of_partition, run_params
+from llm_eval.airflow.service_keys import connections_of
 from llm_eval.catalog import Catalog
 from llm_eval.child import Child, child_environment, die_with_parent, stage_arguments, stage_command
 from llm_eval.errors import InputError, StorageError
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
-from llm_eval.specs import RunSpec
+from llm_eval.specs import ModelSpec, RunSpec
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ class PlanOperator(BaseOperator):  # type: ignore[misc]
                 run_id=ids.run_id_of(dag_run.run_id, pair),
                 logical_date=logical_date.isoformat() if logical_date else None,
             )
-            run = plan(Catalog(settings.catalogs), settings, wish, datetime.now(UTC))
+            catalog = Catalog(settings.catalogs)
+            with connections_of(*_models(catalog, pair.model, self.judges)):
+                run = plan(catalog, settings, wish, datetime.now(UTC))
             _refuse_other_judges(run, self.judges)
             departed.remember(settings, pair, Layout(settings.root, run).run_uri)
         context["ti"].xcom_push(key=RUN_URI_KEY, value=Layout(settings.root, run).run_uri)
@@ -118,6 +121,18 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
             raise
 
     def _run(self, context: Mapping[str, Any], settings: Settings) -> None:
+        if self.stage not in ("infer", "judge"):
+            self._run_here(context, settings)
+            return
+        from llm_eval.stages import load_run
+
+        with in_airflow_words():
+            run = load_run(self.run_uri)
+            model = run.model if self.stage == "infer" else run.judge(self.judge).model
+        with connections_of(model):
+            self._run_here(context, settings)
+
+    def _run_here(self, context: Mapping[str, Any], settings: Settings) -> None:
         if self.own_process:
             self._run_child(settings)
             return
@@ -140,6 +155,11 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
     def on_kill(self) -> None:
         if self._child is not None:
             self._child.kill()
+
+
+def _models(catalog: Catalog, model: str, judges: Sequence[str]) -> list[ModelSpec]:
+    """All who will be asked. Raises InputError."""
+    return [catalog.model(model), *(catalog.model(catalog.judge(judge).model) for judge in judges)]
 
 
 def _refuse_other_judges(run: RunSpec, tasks: Sequence[str]) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self, get_args
 
+from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import UnsupportedRequest
 from llm_eval.records import Request, RequestKind, Response
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec
+
+Extra = Literal["json_schema", "top_logprobs"]
+"""Fields of `Generation` that not every backend can do something about."""
 
 
 class Backend(Protocol):
     """Answers requests. Opened once per shard, closed once; nothing heavy is imported before `open`."""
 
     kinds: ClassVar[frozenset[RequestKind]]
+    extras: ClassVar[frozenset[Extra]]
 
     @classmethod
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
@@ -44,8 +49,18 @@ class Backend(Protocol):
         ...
 
     @classmethod
-    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
-        """Load what answers. Raises InputError for what no retry can mend, BackendLost for what one may."""
+    def open(
+        cls,
+        model: ModelSpec,
+        checkpoint: Checkpoint | None,
+        dataset: str,
+        settings: Settings,
+        place: Workplace | None = None,
+    ) -> Self:
+        """Load what answers. `place`: where the answers go; None: nowhere.
+
+        Raises InputError for what no retry can mend, BackendLost for what one may.
+        """
         ...
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
@@ -81,12 +96,19 @@ def backend_of(model: ModelSpec) -> type[Backend]:
 
 def check_specs(model: ModelSpec, dataset: DatasetSpec) -> None:
     """Raises UnsupportedRequest for a pair that cannot be answered, by what its two YAML files say."""
-    kind, kinds = dataset.prompt.kind, backend_of(model).kinds
-    if kind not in kinds:
+    kind, backend = dataset.prompt.kind, backend_of(model)
+    if kind not in backend.kinds:
         raise UnsupportedRequest(
             f"model {model.name!r}: backend {model.backend.kind!r} cannot answer requests of kind {kind!r}, only "
-            f"{', '.join(sorted(kinds))}. Choose another variant of the dataset (llm-eval list datasets)."
+            f"{', '.join(sorted(backend.kinds))}. Choose another variant of the dataset (llm-eval list datasets)."
         )
+    extras: tuple[Extra, ...] = get_args(Extra)
+    for extra in extras:
+        if kind == "generate" and getattr(dataset.generation, extra) is not None and extra not in backend.extras:
+            raise UnsupportedRequest(
+                f"model {model.name!r}: backend {model.backend.kind!r} cannot do what generation.{extra} of dataset "
+                f"{dataset.name!r} asks for. Leave it out, or ask a model behind a server (backend openai)."
+            )
     check_context(model, dataset, model.context_tokens)
 
 

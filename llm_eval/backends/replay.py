@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
+from llm_eval.backends import Extra
+from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import InvalidData, MissingSource
 from llm_eval.fingerprint import fingerprint
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
@@ -30,6 +32,7 @@ class Replay:
     """Gives back what a file says each sample was answered; asks no model."""
 
     kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate", "choices", "perplexity"})
+    extras: ClassVar[frozenset[Extra]] = frozenset()
 
     def __init__(self, spec: ReplayBackend, path: Path) -> None:
         self.spec = spec
@@ -55,7 +58,14 @@ class Replay:
         return None
 
     @classmethod
-    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
+    def open(
+        cls,
+        model: ModelSpec,
+        checkpoint: Checkpoint | None,
+        dataset: str,
+        settings: Settings,
+        place: Workplace | None = None,
+    ) -> Self:
         """Reads the whole file. Raises MissingSource, or InvalidData that names file and line."""
         return cls(cast(ReplayBackend, model.backend), _locate(model, dataset, settings))
 

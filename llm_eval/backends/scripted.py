@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self, cast
 
+from llm_eval.backends import Extra
+from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import BackendLost
 from llm_eval.fingerprint import fingerprint
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
@@ -19,6 +21,7 @@ class Scripted:
     """Answers picked by a hash of request and attempt, so that order, shards and retries change nothing."""
 
     kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate", "choices", "perplexity"})
+    extras: ClassVar[frozenset[Extra]] = frozenset({"json_schema"})  # it says what it says
 
     def __init__(self, spec: ScriptedBackend) -> None:
         self.spec = spec
@@ -40,7 +43,14 @@ class Scripted:
         return None
 
     @classmethod
-    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
+    def open(
+        cls,
+        model: ModelSpec,
+        checkpoint: Checkpoint | None,
+        dataset: str,
+        settings: Settings,
+        place: Workplace | None = None,
+    ) -> Self:
         return cls(cast(ScriptedBackend, model.backend))
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:

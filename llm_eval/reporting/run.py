@@ -84,7 +84,7 @@ def _table(title: str, rows: Sequence[tuple[str, Result]]) -> Iterator[str]:
 
 def _counts(row: Result) -> Iterator[str]:
     yield f"samples {row.samples:,}   scored {row.scored:,}   no answer {row.no_answer:,}   failed {row.failed:,}"
-    cost = "" if row.cost_usd is None else f"   cost {row.cost_usd:,.2f} USD"
+    cost = "" if row.cost_usd is None else f"   cost {_usd(row.cost_usd)} USD"
     yield f"tokens {row.input_tokens:,} in, {row.output_tokens:,} out   inference {row.infer_seconds:,.1f} s{cost}"
     if row.judge is not None:
         spent = "" if row.judge_cost_usd is None else f"   cost {row.judge_cost_usd:,.2f} USD"
@@ -95,6 +95,10 @@ def _counts(row: Result) -> Iterator[str]:
     yield f"version {row.dataset_version}   mode {row.mode}   run {row.run_id}"
 
 
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"  # a small run costs fractions of a cent
+
+
 def _effort(row: Result) -> Iterator[str]:
     """What is known of how the tokens were read and written, and of the memory that it took."""
     if row.prefill_tokens is not None:
@@ -103,6 +107,10 @@ def _effort(row: Result) -> Iterator[str]:
         yield f"prefill {row.prefill_tokens:,}{speed}{reused}"
     if row.decode_tokens_per_second is not None:
         yield f"decode {row.decode_tokens_per_second:,.0f} tokens/s"
+    if row.latency_p50_seconds is not None:
+        first = "" if row.first_token_p50_seconds is None else f", first token {row.first_token_p50_seconds:.3g} s"
+        slow = f"p90 {row.latency_p90_seconds:.3g} s, p99 {row.latency_p99_seconds:.3g} s"
+        yield f"latency p50 {row.latency_p50_seconds:.3g} s, {slow}{first}"
     if row.peak_memory_gib is not None:
         gpu = "" if row.peak_gpu_memory_gib is None else f", GPU {row.peak_gpu_memory_gib:.2f} GiB"
         yield f"peak memory {row.peak_memory_gib:.2f} GiB{gpu}"

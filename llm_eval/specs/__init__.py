@@ -34,14 +34,17 @@ from llm_eval.specs.judges import (
 )
 from llm_eval.specs.models import (
     Backend,
+    Budget,
     CheckpointFolders,
     HubRevisions,
     ModelSpec,
     OpenAIBackend,
+    Price,
     ReplayBackend,
     Resources,
     ScriptedBackend,
     TransformersBackend,
+    connection_variables,
 )
 from llm_eval.specs.notifications import Channel, Event
 from llm_eval.specs.runs import (
@@ -60,6 +63,7 @@ __all__ = [
     "Aggregation",
     "Backend",
     "Baseline",
+    "Budget",
     "Channel",
     "Checkpoint",
     "CheckpointFolders",
@@ -90,6 +94,7 @@ __all__ = [
     "PlannedBaseline",
     "PlannedJudge",
     "PositiveInt",
+    "Price",
     "Prompt",
     "Ranking",
     "Rating",
@@ -105,4 +110,5 @@ __all__ = [
     "Spec",
     "SuiteSpec",
     "TransformersBackend",
+    "connection_variables",
 ]

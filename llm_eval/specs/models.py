@@ -26,6 +26,16 @@ def _is_variable(name: str) -> str:
     return name
 
 
+def connection_variables(connection: str) -> tuple[str, str]:
+    """Names of the environment variables that hold an Airflow connection's password and its address.
+
+    A task of Airflow sets them for itself alone; elsewhere (a pod, `llm-eval run`) whoever runs it does.
+    """
+    name = re.sub(r"[^A-Z0-9]", "_", connection.upper())
+    return f"LLM_EVAL_CONNECTION_{name}_KEY", f"LLM_EVAL_CONNECTION_{name}_URL"
+
+
+ConnectionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=250)]
 VariableName = Annotated[str, AfterValidator(_is_variable)]
 ServerUrl = Annotated[str, AfterValidator(_is_server)]
 
@@ -91,22 +101,51 @@ class ScriptedBackend(Spec):
     """File that each asked request id is appended to before it is answered; not part of the identity."""
 
 
+class Price(Spec):
+    """What a server's tokens cost, in USD for a million of them."""
+
+    input_per_million: Annotated[float, Field(ge=0)]
+    output_per_million: Annotated[float, Field(ge=0)]
+    cached_input_per_million: Annotated[float, Field(ge=0)] | None = None
+    """Of prompt tokens that the server says it had read before. Absent: they cost what all others do."""
+
+
+class Budget(Spec):
+    """What all responses of the same fingerprint may take, those of earlier runs and of other shards included.
+
+    Once it is reached nothing more is asked; what is in flight then comes on top.
+    """
+
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+    max_tokens: PositiveInt | None = None
+    """Of prompts and answers together."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.max_cost_usd is None and self.max_tokens is None:
+            raise ValueError("a budget has max_cost_usd, max_tokens or both")
+        return self
+
+
 class OpenAIBackend(Spec):
     """A model behind a server that speaks OpenAI's protocol."""
 
     kind: Literal["openai"]
     model: Annotated[str, Field(min_length=1)]
     """What the server calls it."""
-    base_urls: Annotated[tuple[ServerUrl, ...], Field(min_length=1)] = ("https://api.openai.com/v1",)
-    """Down to the version: `http://localhost:8000/v1`. Several are asked in turn and must serve the same model."""
+    base_urls: tuple[ServerUrl, ...] = ()
+    """Down to the version: `http://localhost:8000/v1`. Several are asked in turn and must serve the same model. Absent:
+    the host of `connection` where it has one, else OpenAI itself."""
     keys: tuple[VariableName, ...] = ()
     """Names of environment variables that hold keys; used in turn. Empty for a server that asks for none."""
+    connection: ConnectionId | None = None
+    """An Airflow connection whose password is one more key, for tasks of Airflow; see `connection_variables`."""
     max_in_flight: PositiveInt = 64
     """Requests of one shard at the same time at most; fewer while the server says that it is asked too much."""
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
-    """Of one shard."""
+    """Of all shards and runs under one root that ask this server; 9.6 is one in 6.25 s, 30000 are 500 a second."""
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
-    """Of one shard, of prompts and of answers at their longest; prompts are taken to have four bytes a token."""
+    """The same, of prompts and of answers at their longest; prompts are taken to have four bytes a token."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     """For one answer."""
     patience_seconds: Annotated[float, Field(ge=0)] = 600.0
@@ -117,6 +156,20 @@ class OpenAIBackend(Spec):
     """Parameters that the server refuses."""
     extra_body: dict[str, Any] = {}
     """Sent along with every request, such as a server's own parameters. No place for secrets: it is written down."""
+    stream: bool = False
+    """Have answers sent as they are written, which tells how long the first token takes."""
+    attempts_in_one_request: bool = False
+    """Ask for all `generation.attempts` of a sample at once (`n`): its prompt is read and paid for once. What `seed`
+    means then differs by server, and so may the answers, so this is part of their identity."""
+    price: Price | None = None
+    """Absent: what answers cost is not known."""
+    budget: Budget | None = None
+
+    @model_validator(mode="after")
+    def _a_budget_in_usd_needs_prices(self) -> Self:
+        if self.budget is not None and self.budget.max_cost_usd is not None and self.price is None:
+            raise ValueError("budget.max_cost_usd needs `price`: what tokens cost is not known otherwise")
+        return self
 
 
 Backend = Annotated[TransformersBackend | ReplayBackend | ScriptedBackend | OpenAIBackend, Field(discriminator="kind")]

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from llm_eval import signals
 from llm_eval.backends import Backend, backend_of
+from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import InvalidData
 from llm_eval.layout import Shard
 from llm_eval.records import Request, Response
@@ -32,9 +33,19 @@ class Planned(NamedTuple):
 class Asking:
     """Asks as often as one likes within a `with`; `folder` is where parts are written."""
 
-    def __init__(self, planned: Planned, settings: Settings, folder: str, shard: Shard, progress: Progress) -> None:
+    def __init__(
+        self,
+        planned: Planned,
+        settings: Settings,
+        folder: str,
+        shard: Shard,
+        progress: Progress,
+        spent_in: str | None = None,
+    ) -> None:
+        """spent_in: the folder of what counts against a budget. None: all of `folder`."""
         self._planned, self._settings = planned, settings
         self._parts = PartWriter(folder, shard)
+        self._workplace = Workplace(settings.root, spent_in or folder, shard, self._parts.name)
         self._progress = progress
         self._backend: Backend | None = None
         self._stack = ExitStack()
@@ -95,5 +106,5 @@ class Asking:
                     "checkpoint was overwritten, a branch of the hub moved, a file edited). Plan a new run; the "
                     "responses so far stay."
                 )
-            self._backend = kind.open(*place)
+            self._backend = kind.open(*place, self._workplace)
         return self._backend

@@ -1,9 +1,9 @@
-"""What answering took. All figures are sums over responses, so shards, kills and later tries cannot falsify them."""
+"""What answering took. All figures are of responses, so shards, kills and later tries cannot falsify them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from llm_eval.records import Response
@@ -11,7 +11,7 @@ from llm_eval.records import Response
 
 @dataclass(slots=True)
 class Effort:
-    """Sums over responses; the properties are named and defined as the fields of `records.Result`.
+    """Sums over responses and percentiles; the properties are named and defined as the fields of `records.Result`.
 
     They are None where the backend does not say how long it read, and where nothing was read or written.
     """
@@ -23,6 +23,9 @@ class Effort:
     seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    costs: list[float | None] = field(default_factory=list)
+    request_seconds: list[float] = field(default_factory=list)
+    first_token_seconds: list[float] = field(default_factory=list)
 
     @classmethod
     def of(cls, responses: Iterable[Response]) -> Self:
@@ -40,6 +43,10 @@ class Effort:
         self.prefill_seconds += response.prefill_seconds
         if response.output_tokens:
             self.decode_seconds += response.latency_seconds - response.prefill_seconds
+        if response.error is None:
+            self.costs.append(response.cost_usd)
+            self.request_seconds += [s for s in [response.request_seconds] if s is not None]
+            self.first_token_seconds += [s for s in [response.first_token_seconds] if s is not None]
 
     @property
     def prefill_tokens(self) -> int | None:
@@ -60,6 +67,18 @@ class Effort:
             return None
         return round(self.output_tokens / self.decode_seconds, 1)
 
+    @property
+    def cost_usd(self) -> float | None:
+        known = [cost for cost in self.costs if cost is not None]
+        return round(sum(known), 8) if known and len(known) == len(self.costs) else None
+
+    def latency_seconds(self, percent: float) -> float | None:
+        return _percentile(self.request_seconds, percent)
+
+    @property
+    def first_token_p50_seconds(self) -> float | None:
+        return _percentile(self.first_token_seconds, 50)
+
     def counts(self) -> dict[str, int | float]:
         """For a stage's report: what is not known is left out."""
         known = {
@@ -69,5 +88,19 @@ class Effort:
             "prefix_reuse_fraction": self.prefix_reuse_fraction,
             "prefill_tokens_per_second": self.prefill_tokens_per_second,
             "decode_tokens_per_second": self.decode_tokens_per_second,
+            "cost_usd": self.cost_usd,
         }
         return {name: value for name, value in known.items() if value is not None}
+
+
+def _percentile(values: Sequence[float], percent: float) -> float | None:
+    """Of these values, in between linearly, rounded to milliseconds; None of none.
+
+    Source: Hyndman & Fan 1996, definition 7, as numpy's default.
+    """
+    if not values:
+        return None
+    ordered, place = sorted(values), (len(values) - 1) * percent / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return round(ordered[low] + (ordered[high] - ordered[low]) * (place - low), 3)

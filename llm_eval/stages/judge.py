@@ -57,7 +57,8 @@ def run(context: StageContext) -> Counts:
     who = Planned(judge.model, judge.checkpoint, judge.weights, context.run.dataset.name, context.run.run_id)
     progress = Progress(f"judge {judge.spec.name} {context.shard}", [], 1)
     asked = Counter[str]()
-    with Asking(who, context.settings, folder, context.shard, progress) as asking:
+    # Replies are kept for all runs together, whose cost is not this one's: a budget is of each try of this stage.
+    with Asking(who, context.settings, folder, context.shard, progress, context.layout.verdicts) as asking:
 
         def ask(requests: list[Request]) -> Replies:
             known: dict[str, Response] = {} if context.force else read_some(folder, {r.id for r in requests})

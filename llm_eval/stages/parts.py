@@ -21,13 +21,17 @@ PART_ROWS = 500
 
 
 class PartWriter:
-    """Collects responses; a thread writes them every few seconds, also while the next answer is long in coming."""
+    """Collects responses; a thread writes them every few seconds, also while the next answer is long in coming.
+
+    The files' names begin with `name`, which no other writer has.
+    """
 
     def __init__(self, folder: str, shard: Shard) -> None:
         # Names sort by the time their writer began: what was asked again, by force, comes after what it replaces.
         began, writer = time.time_ns() // 1_000_000, uuid.uuid4().hex[:8]
         self._folder = folder
-        self._prefix = layout.join(folder, f"part-{began:013d}-{writer}-{shard.index}of{shard.count}")
+        self.name = f"part-{began:013d}-{writer}-{shard.index}of{shard.count}"
+        self._prefix = layout.join(folder, self.name)
         self._rows: list[Response] = []
         self._chunk = 0
         self._lock = threading.Lock()

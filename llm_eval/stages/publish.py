@@ -126,12 +126,17 @@ def summary_rows(run: RunSpec, scores: Sequence[Score], took: Took, now: datetim
                 infer_seconds=round(effort.seconds, 3),
                 peak_memory_gib=peaks.get("peak_memory_gib"),
                 peak_gpu_memory_gib=peaks.get("peak_gpu_memory_gib"),
-                cost_usd=None,
+                cost_usd=effort.cost_usd,
                 params=run.params.model_dump(mode="json", exclude_defaults=True),
                 bound_low=part.bounds[0] if part.bounds else None,
                 bound_high=part.bounds[1] if part.bounds else None,
                 judge_input_tokens=took.judging.input_tokens if took.judging else None,
                 judge_output_tokens=took.judging.output_tokens if took.judging else None,
+                judge_cost_usd=took.judging.cost_usd if took.judging else None,
+                latency_p50_seconds=effort.latency_seconds(50),
+                latency_p90_seconds=effort.latency_seconds(90),
+                latency_p99_seconds=effort.latency_seconds(99),
+                first_token_p50_seconds=effort.first_token_p50_seconds,
             )
 
 

@@ -15,13 +15,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server sends. body: text as it is, anything else as JSON. `cut`: close after so many bytes of it."""
+    """What the server sends. body: text as it is, anything else as JSON. `cut`: close after so many bytes of it.
+
+    `pieces`: instead of a body, texts that are sent one after the other, each after so many seconds; the connection
+    then closes, as the length of what is to come was not told.
+    """
 
     body: Any
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     cut: int | None = None
+    pieces: tuple[tuple[float, str], ...] = ()
 
 
 def said(text: str | None, finish: str = "stop", **choice: Any) -> Reply:
@@ -38,6 +43,17 @@ def wrote(text: str) -> Reply:
     """A plain completion."""
     choices = [{"index": 0, "text": text, "finish_reason": "length", "logprobs": None}]
     return Reply({"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": choices})
+
+
+def streamed(*chunks: dict[str, Any], seconds: float = 0.0, end: str = "data: [DONE]\n\n") -> Reply:
+    """Chunks of a streamed answer as server-sent events, so many seconds before each."""
+    return Reply(None, pieces=(*((seconds, f"data: {json.dumps(chunk)}\n\n") for chunk in chunks), (0.0, end)))
+
+
+def piece(text: str | None = None, finish: str | None = None, index: int = 0, **choice: Any) -> dict[str, Any]:
+    """One chunk of a streamed chat completion."""
+    delta = {} if text is None else {"content": text}
+    return {"id": "1", "choices": [{"index": index, "delta": delta, "finish_reason": finish, **choice}]}
 
 
 def refused(status: int, message: str, code: str | None = None, **headers: str) -> Reply:
@@ -85,6 +101,9 @@ def serving(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[Server]:
 
         def reply(self, reply: Reply) -> None:
             time.sleep(reply.seconds)
+            if reply.pieces:
+                self.write_pieces(reply)
+                return
             raw = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
@@ -96,6 +115,17 @@ def serving(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[Server]:
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
+
+        def write_pieces(self, reply: Reply) -> None:
+            self.send_response(reply.status)
+            for name, value in {"Content-Type": "text/event-stream", "Connection": "close", **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            for seconds, text in reply.pieces:
+                time.sleep(seconds)
+                self.wfile.write(text.encode())
+                self.wfile.flush()
+            self.close_connection = True
 
         def log_message(self, *arguments: Any) -> None:
             pass

@@ -9,11 +9,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
+from llm_eval.backends.openai import asking
 from llm_eval.backends.transformers import TransformersModel, libraries
 from llm_eval.records import Message, Request, Response, Shot
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, Generation, ModelSpec
+from tests.backends.served import KEY
 from tests.backends.tiny_models import SENTENCES, model_spec, save_gpt2, save_llama
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between tries of what a server does wrong; also sets the key that the tests' servers are asked with."""
+    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(asking, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setenv("SERVER_KEY", KEY)
 
 
 @pytest.fixture(scope="session")

@@ -11,47 +11,15 @@ import pytest
 
 from llm_eval.backends.openai import OpenAIModel, asking
 from llm_eval.backends.openai.faults import retry_after
-from llm_eval.backends.openai.flow import Rate
 from llm_eval.errors import BackendLost, InputError, InvalidSpec
-from llm_eval.records import Message, Shot
+from llm_eval.records import Shot
 from llm_eval.specs import Generation, ModelSpec
 from tests.backends.api_server import Reply, refused, said, serving, wrote
+from tests.backends.served import KEY, ask, chat, questions, text_of
 from tests.builders import request
 from tests.conftest import CHECKOUT
 
-KEY = "sk-secret-4711"
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(asking, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setenv("SERVER_KEY", KEY)
-
-
-def ask(server, requests, generation=None, **backend):
-    """Every response, by request id and attempt."""
-    values = {"kind": "openai", "model": "m", "base_urls": [server.url], **backend}
-    model = ModelSpec.model_validate({"name": "served", "backend": values, "chat": True})
-    opened = OpenAIModel.open(model, None, "d", None)
-    try:
-        responses = list(opened.answer(requests, generation or Generation()))
-    finally:
-        opened.close()
-    assert len({(r.request_id, r.attempt) for r in responses}) == len(responses)
-    return {(r.request_id, r.attempt): r for r in responses}
-
-
-def chat(id="s-1", text="What is it?", **fields):
-    return request(id, text=None, messages=(Message("user", text),), **fields)
-
-
-def questions(count):
-    return [chat(f"s-{n}", f"Question {n}?") for n in range(count)]
-
-
-def text_of(body):
-    return body["messages"][-1]["content"]
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 
 def test_a_conversation_is_asked_for_as_the_dataset_says():
@@ -324,25 +292,6 @@ def test_a_key_that_is_not_there_is_named(monkeypatch):
     monkeypatch.delenv("SERVER_KEY")
     with serving(lambda b, n: said("x")) as server, pytest.raises(InputError, match="variable SERVER_KEY, named in"):
         ask(server, [chat()], keys=["SERVER_KEY"])
-
-
-def test_a_rate_is_kept_and_what_was_not_used_is_saved_for_a_second_only():
-    now = [100.0]
-    rate = Rate(per_minute=120, clock=lambda: now[0])
-
-    assert [rate.take(1) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
-    now[0] += 60
-    assert [rate.take(1) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
-    assert rate.take(120) == 1.0
-    assert rate.take(1) == 61.0
-    assert Rate(per_minute=None).take(1e9) == 0.0
-
-
-def test_requests_wait_for_the_rate():
-    with serving(lambda body, number: said("x")) as server:
-        ask(server, questions(8), requests_per_minute=240)  # a second's worth at once, four of them, then one in 0.25 s
-
-    assert server.times[-1] - server.times[0] >= 0.7
 
 
 @pytest.mark.parametrize(

@@ -47,3 +47,28 @@ def test_a_backend_that_does_not_say_how_long_it_read_has_no_rates(responses):
     assert effort.prefix_reuse_fraction is None
     assert effort.prefill_tokens_per_second is None
     assert effort.decode_tokens_per_second is None
+
+
+def test_the_percentiles_of_latency_are_numpys_and_leave_out_what_failed():
+    import numpy
+
+    seconds = [0.31, 0.2, 4.0, 0.25, 0.22, 0.9]
+    answered = [response(f"s-{i}", request_seconds=s, first_token_seconds=s / 10) for i, s in enumerate(seconds)]
+    failed = response("f", request_seconds=60.0, first_token_seconds=60.0, error="too late")
+
+    effort = Effort.of([*answered, failed, response("local")])
+
+    expected = [round(float(numpy.percentile(seconds, percent)), 3) for percent in (50, 90, 99)]
+    assert [effort.latency_seconds(percent) for percent in (50, 90, 99)] == expected
+    assert effort.first_token_p50_seconds == round(expected[0] / 10, 3)
+    assert Effort.of([failed]).latency_seconds(50) is None
+    assert Effort.of([response("a", request_seconds=0.5)]).latency_seconds(99) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("costs", "total"), [([0.1, 0.2, 0.3], 0.6), ([0.1, None], None), ([None, None], None), ([], None), ([0.0], 0.0)]
+)
+def test_a_cost_is_told_only_where_that_of_every_answer_is_known(costs, total):
+    answered = [response(f"s-{i}", cost_usd=cost) for i, cost in enumerate(costs)]
+
+    assert Effort.of([*answered, response("f", error="refused")]).cost_usd == total

@@ -91,3 +91,17 @@ def test_memory_of_a_run_is_what_this_process_has_taken(house, place):
 
     assert row.peak_memory_gib is not None
     assert 0.05 < row.peak_memory_gib < 8
+
+
+def test_what_answers_cost_and_how_long_they_took_is_in_the_row(house, place):
+    served = {"cost_usd": 0.002, "request_seconds": 0.5, "first_token_seconds": 0.1}
+    with PartWriter(place.responses, WHOLE) as parts:
+        for id in range(12):
+            parts.add(Response(str(id), text="A", **served))
+
+    run_stage("infer", place.run_uri, house.settings)
+    row = published(house, place)
+
+    assert row.cost_usd == 0.024
+    assert (row.latency_p50_seconds, row.latency_p90_seconds, row.latency_p99_seconds) == (0.5, 0.5, 0.5)
+    assert row.first_token_p50_seconds == 0.1

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self, cast
 
+from llm_eval.backends import Extra
 from llm_eval.backends.openai.asking import Asker
+from llm_eval.backends.openai.endpoints import server_of
+from llm_eval.backends.openai.probe import check_likelihoods
+from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import UnsupportedRequest
 from llm_eval.fingerprint import fingerprint
 from llm_eval.records import Request, RequestKind, Response
@@ -19,7 +23,8 @@ from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec, OpenA
 class OpenAIModel:
     """Asks for many answers at once; see asking.py for what happens when the server is busy, broken or away."""
 
-    kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate"})
+    kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate", "choices", "perplexity"})
+    extras: ClassVar[frozenset[Extra]] = frozenset({"json_schema", "top_logprobs"})
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
@@ -27,7 +32,9 @@ class OpenAIModel:
     @classmethod
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
         spec = cast(OpenAIBackend, model.backend)
-        return fingerprint(sorted(spec.base_urls), spec.model, sorted(spec.omit), spec.extra_body)
+        return fingerprint(
+            server_of(spec), spec.model, sorted(spec.omit), spec.extra_body, spec.attempts_in_one_request
+        )
 
     @classmethod
     def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:
@@ -35,6 +42,13 @@ class OpenAIModel:
             raise UnsupportedRequest(
                 f"model {model.name!r}: a server answers with the weights it was started with, so it has no checkpoint "
                 f"{checkpoint.name!r}. Leave `checkpoints` out of the model's YAML."
+            )
+        if dataset.prompt.kind != "generate":
+            check_likelihoods(model, cast(OpenAIBackend, model.backend))
+        elif dataset.generation.json_schema is not None and not model.chat:
+            raise UnsupportedRequest(
+                f"model {model.name!r}: dataset {dataset.name!r} asks for answers of a JSON schema, which servers give "
+                "in chat completions only, and `chat` is false in the model's YAML"
             )
 
     @classmethod
@@ -44,8 +58,15 @@ class OpenAIModel:
         return None
 
     @classmethod
-    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
-        return cls(Asker(cast(OpenAIBackend, model.backend), f"model {model.name!r}"))
+    def open(
+        cls,
+        model: ModelSpec,
+        checkpoint: Checkpoint | None,
+        dataset: str,
+        settings: Settings,
+        place: Workplace | None = None,
+    ) -> Self:
+        return cls(Asker(cast(OpenAIBackend, model.backend), f"model {model.name!r}", place))
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         return self._asker.answers(requests, generation)

@@ -13,14 +13,21 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
-from llm_eval.backends.openai.answers import read
+from llm_eval.backends.openai.answers import usage_of
+from llm_eval.backends.openai.bodies import Call
+from llm_eval.backends.openai.crowd import Crowd, crowd_folder
 from llm_eval.backends.openai.endpoints import Endpoint, endpoints
 from llm_eval.backends.openai.faults import MAY_PASS, Fault, fault_of
 from llm_eval.backends.openai.flow import Rate, Window
-from llm_eval.errors import BackendLost, InputError
-from llm_eval.prompts import chat_prompt, is_chat, text_prompt
+from llm_eval.backends.openai.generating import generated
+from llm_eval.backends.openai.likelihoods import scored
+from llm_eval.backends.openai.purse import Purse
+from llm_eval.backends.openai.sending import Answer, send
+from llm_eval.backends.workplace import Workplace
+from llm_eval.errors import BackendLost, BudgetSpent, InputError
 from llm_eval.records import Request, Response
 from llm_eval.specs import Generation, OpenAIBackend
 
@@ -29,33 +36,53 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds
 LOST_IN_A_ROW = 10  # samples given up with no answer in between: the server is gone, not unlucky
 
 
+class Work(NamedTuple):
+    """What one try asks for."""
+
+    request: Request
+    attempts: tuple[int, ...]
+
+
+class _Unaffordable(Exception):
+    """The budget is spent: nothing more is sent."""
+
+
 class Asker:
     """One server, or several that are the same. `owner` begins what it says."""
 
-    def __init__(self, spec: OpenAIBackend, owner: str) -> None:
+    def __init__(self, spec: OpenAIBackend, owner: str, place: Workplace | None = None) -> None:
         self._spec, self._owner = spec, owner
         self._endpoints = endpoints(spec, owner)
         self._turn = itertools.cycle(self._endpoints)
         self._loop = asyncio.new_event_loop()
         self._window = Window(spec.max_in_flight)
-        self._requests, self._tokens = Rate(spec.requests_per_minute), Rate(spec.tokens_per_minute)
+        limits = spec.requests_per_minute, spec.tokens_per_minute
+        self._crowd = Crowd(crowd_folder(place.root, spec), place.shard.count) if place and any(limits) else None
+        self._requests, self._tokens = (Rate(limit, self._sharers) for limit in limits)
+        self._purse = Purse(spec.budget, place)
         self._given_up = 0  # in a row
         self._answered = self._away = 0
         self._words = ""  # for which the last one was given up
         self._last = time.monotonic()
 
     def answers(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
-        """As `Backend.answer` says."""
-        wanted = ((request, attempt) for request in requests for attempt in range(generation.attempts))
+        """As `Backend.answer` says. Raises BudgetSpent when nothing more may be asked, after what was in flight."""
+        works = [work for request in requests for work in self._works(request, generation.attempts)]
+        wanted = iter(works)
         came: asyncio.Queue[Response | asyncio.Task[None]] = asyncio.Queue()
+        left = 0
 
         async def work() -> None:
-            for request, attempt in wanted:
-                came.put_nowait(await self._answer(request, attempt, generation))
+            nonlocal left
+            for each in wanted:
+                try:
+                    for response in await self._answer(each, generation):
+                        came.put_nowait(response)
+                except _Unaffordable:
+                    left += len(each.attempts)
 
         self._last = time.monotonic()
-        workers = min(self._spec.max_in_flight, len(requests) * generation.attempts)
-        at_work = {self._loop.create_task(work()) for _ in range(workers)}
+        at_work = {self._loop.create_task(work()) for _ in range(min(self._spec.max_in_flight, len(works)))}
         for task in at_work:
             task.add_done_callback(came.put_nowait)
         try:
@@ -66,6 +93,8 @@ class Asker:
                 else:
                     at_work.discard(one)
                     one.result()  # raises what ended it
+            if left:
+                raise BudgetSpent(self._what_is_spent(left))
             if self._away and not self._answered:
                 raise BackendLost(f"{self._owner}: not one of {self._away} requests was answered: {self._words}")
         finally:
@@ -78,22 +107,37 @@ class Asker:
                         task.exception()
 
     def close(self) -> None:
+        self._purse.close()
+        if self._crowd is not None:
+            self._crowd.close()
         for endpoint in self._endpoints:
             self._loop.run_until_complete(endpoint.client.close())
         self._loop.close()
 
-    async def _answer(self, request: Request, attempt: int, generation: Generation) -> Response:
-        shots, faults = len(request.shots), Counter[str]()
+    def _sharers(self) -> int:
+        return 1 if self._crowd is None else self._crowd.size
+
+    def _works(self, request: Request, attempts: int) -> Iterator[Work]:
+        if request.kind != "generate":
+            yield Work(request, (0,))  # a likelihood is the same at every attempt
+        elif self._spec.attempts_in_one_request:
+            yield Work(request, tuple(range(attempts)))
+        else:
+            yield from (Work(request, (attempt,)) for attempt in range(attempts))
+
+    async def _answer(self, work: Work, generation: Generation) -> list[Response]:
+        shots, faults = len(work.request.shots), Counter[str]()
         first_fault: float | None = None
         while True:
             endpoint = next(self._turn)
             try:
-                return await self._ask(endpoint, request, attempt, generation, shots)
+                return self._taken(await self._ask(endpoint, work, generation, shots))
             except Exception as error:  # noqa: BLE001 - fault_of raises again what is none of the server's
                 fault = endpoint.hidden(fault_of(error))
-            if fault.kind == "stop":
+            if fault.kind == "stop" or (fault.kind == "ignored" and not self._answered):
+                does = "ignores" if fault.kind == "ignored" else "refuses"
                 raise InputError(
-                    f"{self._owner}: {endpoint} refuses what is asked ({fault.words}){endpoint.advice(fault)}"
+                    f"{self._owner}: {endpoint} {does} what is asked ({fault.words}){endpoint.advice(fault)}"
                 )
             if fault.kind == "too long" and shots:
                 shots -= 1
@@ -103,52 +147,49 @@ class Asker:
             pause = _pause(faults.total()) if fault.wait_seconds is None else fault.wait_seconds
             patient = time.monotonic() + pause - first_fault <= self._spec.patience_seconds
             if fault.kind not in MAY_PASS or not patient or faults["again"] + faults["away"] >= TRIES:
-                return self._give_up(request, attempt, fault)
+                return self._give_up(work, fault)
             await asyncio.sleep(pause)
 
-    async def _ask(
-        self, endpoint: Endpoint, request: Request, attempt: int, generation: Generation, shots: int
-    ) -> Response:
-        pauses = self._requests.take(1), self._tokens.take(_tokens(request, shots) + generation.max_tokens)
-        if any(pauses):
-            await asyncio.sleep(max(pauses))
+    async def _ask(self, endpoint: Endpoint, work: Work, generation: Generation, shots: int) -> list[Response]:
+        async def send_here(call: Call) -> Answer:
+            return await self._send(endpoint, call)
+
+        if work.request.kind == "generate":
+            return await generated(send_here, self._spec, work.request, work.attempts, generation, shots)
+        return [await scored(send_here, self._spec, work.request, shots)]
+
+    async def _send(self, endpoint: Endpoint, call: Call) -> Answer:
+        await self._requests.wait(1)
+        await self._tokens.wait(call.tokens)
         entered, refused = await self._window.enter(), False
         try:
-            answer = await self._call(endpoint.client, request, attempt, generation, shots)
-            said = read(answer, is_chat(request))
+            if self._purse.is_empty:
+                raise _Unaffordable
+            answer = await send(endpoint.client, call, self._spec.timeout_seconds, self._spec.stream)
+        except _Unaffordable:
+            raise
         except Exception as error:
             refused = fault_of(error).kind == "busy"
             raise
         finally:
             await self._window.leave(entered, refused=refused)
+        usage = usage_of(answer.body)
+        if self._purse.budget is not None and not usage.is_told:
+            raise InputError(
+                f"{self._owner}: {endpoint} does not say how many tokens it took, so no budget can be kept"
+            )
+        self._purse.pay(usage.input + usage.output, usage.cost_usd(self._spec.price))
+        return answer
+
+    def _taken(self, responses: list[Response]) -> list[Response]:
+        """With each one's share of the time that has passed since the last."""
         self._given_up = 0
         self._answered += 1
         now = time.monotonic()
-        share, self._last = now - self._last, now
-        return Response(
-            request.id,
-            attempt,
-            _cut(said.text, generation.stop),
-            shots=shots,
-            input_tokens=said.input_tokens,
-            output_tokens=said.output_tokens,
-            finish_reason="length" if said.is_cut else "stop",
-            latency_seconds=share,
-        )
+        share, self._last = (now - self._last) / len(responses), now
+        return [replace(response, latency_seconds=share) for response in responses]
 
-    async def _call(self, client: Any, request: Request, attempt: int, generation: Generation, shots: int) -> Any:
-        """The answer as JSON. Raises whatever the SDK does.
-
-        Without the SDK's types for bodies and answers, which take a third of its CPU time.
-        """
-        body = {"model": self._spec.model, **_options(self._spec, generation, attempt)}
-        if is_chat(request):
-            body["messages"] = [{"role": m.role, "content": m.content} for m in chat_prompt(request, shots)]
-            return await client.post("/chat/completions", cast_to=object, body=body)
-        body["prompt"] = text_prompt(request, shots)
-        return await client.post("/completions", cast_to=object, body=body)
-
-    def _give_up(self, request: Request, attempt: int, fault: Fault) -> Response:
+    def _give_up(self, work: Work, fault: Fault) -> list[Response]:
         """The sample's error. Raises BackendLost when it is the same for sample after sample: nobody gets an answer."""
         self._words = fault.words
         self._away += fault.kind == "away"
@@ -158,33 +199,17 @@ class Asker:
                 raise BackendLost(
                     f"{self._owner}: {self._given_up} requests in a row were given up, the last one for {fault.words}"
                 )
-        return Response(request.id, attempt, finish_reason="error", error=fault.words)
+        return [Response(work.request.id, a, finish_reason="error", error=fault.words) for a in work.attempts]
 
-
-def _options(spec: OpenAIBackend, generation: Generation, attempt: int) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        spec.max_tokens_field: generation.max_tokens,
-        "temperature": generation.temperature,
-        "top_p": generation.top_p,
-        "seed": generation.seed + attempt,
-    }
-    if generation.stop:
-        values["stop"] = list(generation.stop)
-    if generation.top_k is not None:
-        values["top_k"] = generation.top_k  # not OpenAI's, but vLLM's and its kin's
-    return {**{name: value for name, value in values.items() if name not in spec.omit}, **spec.extra_body}
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop; some servers leave it in, and some know fewer stops than were asked for."""
-    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
-
-
-def _tokens(request: Request, shots: int) -> int:
-    """How many tokens a prompt has, roughly: the server's tokenizer is not known here."""
-    if is_chat(request):
-        return sum(len(m.content.encode()) for m in chat_prompt(request, shots)) // 4
-    return len(text_prompt(request, shots).encode()) // 4
+    def _what_is_spent(self, left: int) -> str:
+        budget = self._purse.budget
+        assert budget is not None  # or nothing would be left
+        name = "max_tokens" if budget.max_cost_usd is None else "max_cost_usd"
+        return (
+            f"{self._owner}: the budget is spent, {self._purse.spent.of(budget)} (all responses of this fingerprint "
+            f"together), with {left} answers left to ask for. What was answered stays: a run with a higher budget goes "
+            f"on from there (backend.budget in the model's YAML, or --set model.backend.budget.{name}=…)"
+        )
 
 
 def _pause(tries: int) -> float:

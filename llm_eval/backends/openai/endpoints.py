@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llm_eval.backends.openai.faults import Fault
 from llm_eval.errors import InputError
-from llm_eval.specs import OpenAIBackend
+from llm_eval.specs import OpenAIBackend, connection_variables
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+OPENAI = "https://api.openai.com/v1"
 NO_KEY = "none"  # the SDK wants one, servers on one's own machines do not
 
 
@@ -50,11 +52,11 @@ def endpoints(spec: OpenAIBackend, owner: str) -> list[Endpoint]:
     for library in ("httpx", "httpx2"):
         logging.getLogger(library).setLevel(logging.WARNING)  # a line for each request otherwise
     found = []
-    for variable in spec.keys or (None,):
+    for variable in (*spec.keys, *([connection_variables(spec.connection)[0]] if spec.connection else ())) or (None,):
         key = os.environ.get(variable, "") if variable else NO_KEY
         if not key:
-            raise InputError(f"{owner}: the environment variable {variable}, named in backend.keys, is not set here")
-        for url in spec.base_urls:
+            raise InputError(f"{owner}: {_what_is_missing(spec, str(variable))}")
+        for url in addresses(spec, os.environ):
             client = AsyncOpenAI(
                 api_key=key,
                 base_url=url,
@@ -64,3 +66,25 @@ def endpoints(spec: OpenAIBackend, owner: str) -> list[Endpoint]:
             )
             found.append(Endpoint(url, variable, client, key))
     return found
+
+
+def addresses(spec: OpenAIBackend, environment: Mapping[str, str]) -> tuple[str, ...]:
+    if spec.base_urls or spec.connection is None:
+        return spec.base_urls or (OPENAI,)
+    return (environment.get(connection_variables(spec.connection)[1]) or OPENAI,)
+
+
+def server_of(spec: OpenAIBackend) -> list[str]:
+    """What names the server where nothing may be looked up: its addresses, or the connection that has its address."""
+    if spec.base_urls or spec.connection is None:
+        return sorted(spec.base_urls or [OPENAI])
+    return [f"connection {spec.connection}"]
+
+
+def _what_is_missing(spec: OpenAIBackend, variable: str) -> str:
+    if variable in spec.keys:
+        return f"the environment variable {variable}, named in backend.keys, is not set here"
+    return (
+        f"the Airflow connection {spec.connection!r}, named in backend.connection, gives no key here: it does not "
+        f"exist, has no password, or this is no task of Airflow (then set {variable})"
+    )

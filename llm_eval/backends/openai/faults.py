@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, Literal
 
-from llm_eval.backends.openai.answers import BrokenAnswer
+from llm_eval.backends.openai.answers import BrokenAnswer, IgnoredOption
+from llm_eval.backends.openai.likelihoods import Unscorable
 
 SHOWN = 400
 BUSY = frozenset({429, 503, 529})
 _CONTEXT = ("context_length", "context length", "maximum context", "too many tokens", "max_model_len", "too long")
 _PAID = ("insufficient_quota", "billing", "exceeded your current quota")
 
-Kind = Literal["again", "away", "busy", "too long", "sample", "stop"]
+Kind = Literal["again", "away", "busy", "too long", "sample", "ignored", "stop"]
 MAY_PASS: frozenset[Kind] = frozenset({"again", "away", "busy"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """again, away (no answer at all), busy: may pass. too long: the prompt does not fit. sample: this one cannot be
-    had. stop: none can.
+    had. ignored: the server has answered without an option that it was given. stop: none can be had.
 
     `wait_seconds`: how long the server asked to wait, if it did.
     """
@@ -41,6 +42,12 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, openai.APIConnectionError):  # time-outs too: what the cause is called differs by transport
         cause = error.__cause__ or error
         return Fault("away", f"no answer ({type(cause).__name__}: {str(cause)[:SHOWN]})")
+    if isinstance(error, TimeoutError):
+        return Fault("away", "no whole answer within the time for one (timeout_seconds)")
+    if isinstance(error, IgnoredOption):
+        return Fault("ignored", f"the server ignores {error}")
+    if isinstance(error, Unscorable):
+        return Fault("sample", str(error))
     if isinstance(error, openai.APIError | BrokenAnswer | JSONDecodeError):
         return Fault("again", f"an answer that is not of OpenAI's form ({type(error).__name__}: {str(error)[:SHOWN]})")
     raise error

@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
+
+LOOK_AGAIN_SECONDS = 1.0
 
 
 class Rate:
     """So many units a minute, evenly: units that are not used are saved up for at most `burst_seconds`.
 
     What is taken may exceed what there is; those who come next wait until it is paid back, in the order they came.
+    `sharers`: among how many the rate is divided at the moment.
     """
 
     def __init__(
-        self, per_minute: float | None, burst_seconds: float = 1.0, clock: Callable[[], float] = time.monotonic
+        self,
+        per_minute: float | None,
+        sharers: Callable[[], int] = lambda: 1,
+        burst_seconds: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._per_second = math.inf if per_minute is None else per_minute / 60
-        self._burst_seconds, self._clock = burst_seconds, clock
-        self._free_at = -math.inf  # the moment at which all that was taken is paid back
+        self._all_per_second = None if per_minute is None else per_minute / 60
+        self._sharers, self._burst_seconds, self._clock = sharers, burst_seconds, clock
+        self._there = 0.0 if per_minute is None else self._per_second * burst_seconds
+        self._at = clock()
+        self._turn = asyncio.Lock()
 
-    def take(self, units: float) -> float:
-        """Take them now; returns the seconds to wait before using them."""
-        if self._per_second == math.inf:
-            return 0.0
-        now = self._clock()
-        starts = max(self._free_at, now - self._burst_seconds)
-        self._free_at = starts + units / self._per_second
-        return max(0.0, starts - now)
+    async def wait(self, units: float) -> None:
+        """Until it is one's turn to use so many units."""
+        if self._all_per_second is None:
+            return
+        async with self._turn:
+            while (pause := self.pause()) > 0:
+                await asyncio.sleep(min(pause, LOOK_AGAIN_SECONDS))  # those one shares with come and go
+            self.take(units)
+
+    def pause(self) -> float:
+        """Seconds until something may be taken, as things are."""
+        now, rate = self._clock(), self._per_second
+        self._there = min(self._there + (now - self._at) * rate, rate * self._burst_seconds)
+        self._at = now
+        return max(0.0, -self._there / rate)
+
+    def take(self, units: float) -> None:
+        self._there -= units
+
+    @property
+    def _per_second(self) -> float:
+        assert self._all_per_second is not None  # who has no limit is not asked for one
+        return self._all_per_second / self._sharers()
 
 
 class Window:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from llm_eval.backends import weights
+from llm_eval.backends import Extra, weights
 from llm_eval.backends.transformers.check import check_pair
+from llm_eval.backends.workplace import Workplace
 from llm_eval.fingerprint import fingerprint
 from llm_eval.prompts import chat_prompt, is_chat, text_prompt
 from llm_eval.records import Request, RequestKind, Response
@@ -24,6 +25,7 @@ class TransformersModel:
     """One loaded model."""
 
     kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate", "choices", "perplexity"})
+    extras: ClassVar[frozenset[Extra]] = frozenset()
 
     def __init__(self, answerer: Answerer) -> None:
         self._answerer: Answerer | None = answerer
@@ -60,7 +62,14 @@ class TransformersModel:
         return load_tokens(model, checkpoint, settings).conversation(chat_prompt(request, shots))
 
     @classmethod
-    def open(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> Self:
+    def open(
+        cls,
+        model: ModelSpec,
+        checkpoint: Checkpoint | None,
+        dataset: str,
+        settings: Settings,
+        place: Workplace | None = None,
+    ) -> Self:
         """Load the weights onto their device.
 
         Raises MissingWeights, InvalidData for files that do not load, InputError for a device that is not there or a
