@@ -283,13 +283,13 @@ class SampleResult:
     choices: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PublishedJudgement(Judgement):
     """One published row of `results/judgements`: what a judge said of one answer of a run, and which model judged."""
 
-    run_id: str
-    model: str
-    checkpoint: str | None
-    dataset: str
-    variant: str | None
-    judge_model: str
+    run_id: str = ""
+    model: str = ""
+    checkpoint: str | None = None
+    dataset: str = ""
+    variant: str | None = None
+    judge_model: str = ""

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from llm_eval import layout, storage, tables
 from llm_eval.catalog import split_reference
 from llm_eval.errors import InputError, StorageError
-from llm_eval.records import Result, SampleResult, Score
+from llm_eval.records import PublishedJudgement, Result, SampleResult, Score
 
 logger = logging.getLogger(__name__)
 
@@ -154,11 +154,20 @@ def scores(root: str, run_id: str, model: str, dataset: str) -> list[Score]:
     return tables.read(_samples_file(root, run_id, model, dataset), Score, later=_LATER)
 
 
+def judgements(root: str, run_id: str, model: str, dataset: str) -> list[PublishedJudgement]:
+    """What judges said in one run, order by order and turn by turn. Raises InputError if nothing was judged in it."""
+    return tables.read(_file_of_run(root, "judgements", run_id, model, dataset), PublishedJudgement)
+
+
 def _samples_file(root: str, run_id: str, model: str, dataset: str) -> str:
-    folder = layout.join(layout.results(root, "samples"), f"model={model}", f"dataset={split_reference(dataset)[0]}")
+    return _file_of_run(root, "samples", run_id, model, dataset)
+
+
+def _file_of_run(root: str, table: str, run_id: str, model: str, dataset: str) -> str:
+    folder = layout.join(layout.results(root, table), f"model={model}", f"dataset={split_reference(dataset)[0]}")
     address = layout.join(folder, f"{run_id}.parquet")
     if not storage.exists(address):
-        raise InputError(f"{address}: run {run_id!r} of {model} on {dataset} has not published samples here")
+        raise InputError(f"{address}: run {run_id!r} of {model} on {dataset} has not published {table} here")
     return address
 
 

@@ -115,8 +115,8 @@ class JudgeSpec(Spec):
     constants: dict[str, Any] = {}
     """Tables that the templates look things up in."""
     generation: Generation = Generation(max_tokens=1024)
-    read: Annotated[NamedCalls, Field(min_length=1)] = ()
-    """Readers of the verdict, tried in order until one finds it."""
+    read: NamedCalls = ()
+    """Readers of the verdict, tried in order until one finds it. None where it is read from probabilities."""
     structured: bool = False
     """Hold the judge to a JSON schema made from `verdict`; read it with `json_verdict`."""
     ask_again: str | None = (
