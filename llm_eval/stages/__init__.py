@@ -43,6 +43,8 @@ class StageContext:
     settings: Settings
     shard: Shard = WHOLE
     force: bool = False
+    waits: bool = True
+    """For what a server takes hours to do; else infer raises StillWaiting, and goes on when it is run again."""
 
 
 class Stage(Protocol):
@@ -66,7 +68,7 @@ def load_run(run_uri: str) -> RunSpec:
 
 
 def run_stage(
-    stage: str, run_uri: str, settings: Settings, *, shard: Shard = WHOLE, force: bool = False
+    stage: str, run_uri: str, settings: Settings, *, shard: Shard = WHOLE, force: bool = False, waits: bool = True
 ) -> StageReport:
     """Run one stage of a planned run, or find that it is done.
 
@@ -77,7 +79,7 @@ def run_stage(
         raise UnknownName("stage", stage, STAGES)
     root = layout.root_of(run_uri)
     run = load_run(run_uri)
-    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force)
+    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force, waits)
     module = cast(Stage, importlib.import_module(f"{__name__}.{stage}"))
     manifest = module.manifest(context)
     if not context.force and (done := _finished(manifest)) is not None:

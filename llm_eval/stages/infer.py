@@ -68,8 +68,11 @@ def _ask(context: StageContext, requests: Sequence[Request]) -> tuple[list[Respo
         )
     answered: list[Response] = []
     parts = PartWriter(context.layout.responses, context.shard)
+    workplace = Workplace(
+        context.layout.root, context.layout.responses, context.shard, parts.name, context.force, context.waits
+    )
     with signals.saved(parts.flush), parts:
-        backend = kind.open(*place, Workplace(context.layout.root, context.layout.responses, context.shard, parts.name))
+        backend = kind.open(*place, workplace)
         try:
             with Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts) as progress:
                 for response in backend.answer(requests, run.dataset.generation):

@@ -121,7 +121,7 @@ class _Asked:
             cost = usage.cost_usd(self._spec.price)
             self.input_tokens += usage.input
             self.output_tokens += usage.output
-            self.seconds += answer.seconds
+            self.seconds += answer.seconds or 0.0
             self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
             self._known[text] = read_echo(answer.body, text)
         return self._known[text]
