@@ -96,6 +96,13 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
         self.stage, self.run_uri, self.shard, self.own_process = stage, run_uri, shard, own_process
 
     def execute(self, context: Mapping[str, Any]) -> None:
+        self._perform(context)
+
+    def resume(self, context: Mapping[str, Any], event: Any = None) -> None:
+        """After having waited for what was not there yet."""
+        self._perform(context)
+
+    def _perform(self, context: Mapping[str, Any]) -> None:
         settings = Settings.from_environment(os.environ)
         if has_supervisor():
             die_with_parent()  # or it would go on asking beside the next try of itself
@@ -141,10 +148,6 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
         logger.info("%s; coming again in %g s", waiting, waiting.seconds)
         self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=waiting.seconds)), method_name="resume")
         raise AssertionError  # defer has raised
-
-    def resume(self, context: Mapping[str, Any], event: Any = None) -> None:
-        """After having waited."""
-        self.execute(context)
 
     def _run_child(self, settings: Settings) -> None:
         arguments = stage_arguments(self.stage, self.run_uri, self.shard)

@@ -34,9 +34,9 @@ def test_infer_defers_until_the_answers_are_there(place):
         with pytest.raises(TaskDeferred) as first:
             infer(run_uri).execute(Context())
         with pytest.raises(TaskDeferred):
-            infer(run_uri).resume(Context(), None)
+            infer(run_uri).resume_execution("resume", {"event": None}, Context())
         server.finish()
-        infer(run_uri).resume(Context(), None)
+        infer(run_uri).resume_execution("resume", {"event": None}, Context())
         report = run_stage("infer", run_uri, place.settings)
 
     path, values = first.value.trigger.serialize()
