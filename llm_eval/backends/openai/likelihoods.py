@@ -69,6 +69,8 @@ async def scored(send: Send, spec: OpenAIBackend, request: Request, shots: int) 
 
     Raises as `send` does, BrokenAnswer, IgnoredOption and Unscorable.
     """
+    if not request.continuations:
+        raise Unscorable("the request has no continuations to score")
     prompt, asked = text_prompt(request, shots), _Asked(send, spec)
     likelihoods = [await _likelihood(asked, request.kind == "choices", prompt, c) for c in request.continuations]
     return Response(
