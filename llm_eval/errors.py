@@ -10,6 +10,7 @@
     │   └── UnsupportedRequest  the backend cannot answer this kind of request
     └── RunFailed             exit code 1: the run could not publish a score
         ├── BackendLost       the model's process or server went away (retryable)
+        ├── StillWaiting      what was asked for is not there yet: look again later (retryable)
         ├── StorageError      reading or writing under the root failed (retryable)
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
@@ -81,6 +82,17 @@ class RunFailed(LlmEvalError):
 
 class BackendLost(RunFailed):
     retryable = True
+
+
+class StillWaiting(RunFailed):
+    """Nothing is wrong: a server is at work on what was handed in, and whoever asked did not want to wait."""
+
+    retryable = True
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        """Until it is worth looking again."""
 
 
 class StorageError(RunFailed):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
@@ -22,7 +22,7 @@ from llm_eval.airflow.params import of_partition, run_params
 from llm_eval.airflow.service_keys import connections_of
 from llm_eval.catalog import Catalog
 from llm_eval.child import Child, child_environment, die_with_parent, stage_arguments, stage_command
-from llm_eval.errors import InputError, StorageError
+from llm_eval.errors import InputError, StillWaiting, StorageError
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.remote import ids
 from llm_eval.settings import Settings
@@ -108,6 +108,13 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
         self.own_process = own_process
 
     def execute(self, context: Mapping[str, Any]) -> None:
+        self._perform(context)
+
+    def resume(self, context: Mapping[str, Any], event: Any = None) -> None:
+        """After having waited for what was not there yet."""
+        self._perform(context)
+
+    def _perform(self, context: Mapping[str, Any]) -> None:
         settings = Settings.from_environment(os.environ)
         if has_supervisor():
             die_with_parent()  # or it would go on asking beside the next try of itself
@@ -140,10 +147,21 @@ class StageOperator(BaseOperator):  # type: ignore[misc]
 
         with in_airflow_words():
             shard = Shard.parse(self.shard)
-            report = run_stage(self.stage, self.run_uri, settings, shard=shard, judge=self.judge)
+            try:
+                report = run_stage(self.stage, self.run_uri, settings, shard=shard, judge=self.judge, waits=False)
+            except StillWaiting as waiting:
+                self._come_again(waiting)
         for asset in self.outlets:
             told = {key: report.counts[key] for key in ("value", "samples", "failed") if key in report.counts}
             context["outlet_events"][asset].extra = {**told, RUN_URI_KEY: self.run_uri}
+
+    def _come_again(self, waiting: StillWaiting) -> NoReturn:
+        """Gives the worker's slot back for so long. Only this task looks, so no key has to reach the triggerer."""
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        logger.info("%s; coming again in %g s", waiting, waiting.seconds)
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=waiting.seconds)), method_name="resume")
+        raise AssertionError  # defer has raised
 
     def _run_child(self, settings: Settings) -> None:
         arguments = stage_arguments(self.stage, self.run_uri, self.shard, self.judge)

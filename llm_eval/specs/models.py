@@ -156,6 +156,11 @@ class OpenAIBackend(Spec):
     """Parameters that the server refuses."""
     extra_body: dict[str, Any] = {}
     """Sent along with every request, such as a server's own parameters. No place for secrets: it is written down."""
+    mode: Literal["requests", "batch"] = "requests"
+    """batch: hand the requests in as files (`/v1/batches`) and fetch the answers when all are there, within a day and
+    often at half the price (say so in `price`). Kind generate only."""
+    poll_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """How often a batch is looked at."""
     stream: bool = False
     """Have answers sent as they are written, which tells how long the first token takes."""
     attempts_in_one_request: bool = False

@@ -47,6 +47,8 @@ class StageContext:
     force: bool = False
     judge: str = ""
     """Name of the judge that the judge stage asks."""
+    waits: bool = True
+    """For what a server takes hours to do; else StillWaiting is raised, and the stage goes on when it is run again."""
 
 
 class Stage(Protocol):
@@ -70,7 +72,14 @@ def load_run(run_uri: str) -> RunSpec:
 
 
 def run_stage(
-    stage: str, run_uri: str, settings: Settings, *, shard: Shard = WHOLE, force: bool = False, judge: str = ""
+    stage: str,
+    run_uri: str,
+    settings: Settings,
+    *,
+    shard: Shard = WHOLE,
+    force: bool = False,
+    judge: str = "",
+    waits: bool = True,
 ) -> StageReport:
     """Run one stage of a planned run, or find that it is done.
 
@@ -87,7 +96,7 @@ def run_stage(
     if stage == "judge" and not judge and len(run.judges) > 1:
         raise InputError(f"{run_uri} has several judges, say which: {', '.join(j.spec.name for j in run.judges)}")
     named = run.judge(judge or run.judges[0].spec.name).spec.name if stage == "judge" else ""
-    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force, named)
+    context = StageContext(run, Layout(root, run), settings, shard, force or run.params.force, named, waits)
     module = cast(Stage, importlib.import_module(f"{__name__}.{stage}"))
     manifest = module.manifest(context)
     if not context.force and (done := _finished(manifest)) is not None:

@@ -11,10 +11,9 @@ from llm_eval import signals
 from llm_eval.backends import Backend, backend_of
 from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import InvalidData
-from llm_eval.layout import Shard
 from llm_eval.records import Request, Response
-from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, Generation, ModelSpec
+from llm_eval.stages import StageContext
 from llm_eval.stages.memory import GIB, peak_memory_gib
 from llm_eval.stages.parts import PartWriter
 from llm_eval.stages.progress import Progress
@@ -34,18 +33,14 @@ class Asking:
     """Asks as often as one likes within a `with`; `folder` is where parts are written."""
 
     def __init__(
-        self,
-        planned: Planned,
-        settings: Settings,
-        folder: str,
-        shard: Shard,
-        progress: Progress,
-        spent_in: str | None = None,
+        self, planned: Planned, context: StageContext, folder: str, progress: Progress, own_folder: str | None = None
     ) -> None:
-        """spent_in: the folder of what counts against a budget. None: all of `folder`."""
-        self._planned, self._settings = planned, settings
-        self._parts = PartWriter(folder, shard)
-        self._workplace = Workplace(settings.root, spent_in or folder, shard, self._parts.name)
+        """own_folder: of what counts against a budget and of batches on their way, where `folder` is many runs'."""
+        self._planned, self._settings = planned, context.settings
+        self._parts = PartWriter(folder, context.shard)
+        place = own_folder or folder
+        root, shard = context.layout.root, context.shard
+        self._workplace = Workplace(root, place, shard, self._parts.name, context.force, context.waits)
         self._progress = progress
         self._backend: Backend | None = None
         self._stack = ExitStack()

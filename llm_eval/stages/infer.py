@@ -58,7 +58,7 @@ def _ask(context: StageContext, requests: Sequence[Request], known: Known) -> tu
     answered = dict(known)
     everything: list[Response] = []
     progress = Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts)
-    with Asking(planned, context.settings, context.layout.responses, context.shard, progress) as asking:
+    with Asking(planned, context, context.layout.responses, progress) as asking:
         for turn in sorted({request.turn for request in requests}):
             ready, hopeless = conversations.ready([r for r in requests if r.turn == turn], context.layout, answered)
             came = [*asking.note(hopeless), *asking.ask(ready, run.dataset.generation)]

@@ -58,7 +58,7 @@ def run(context: StageContext) -> Counts:
     progress = Progress(f"judge {judge.spec.name} {context.shard}", [], 1)
     asked = Counter[str]()
     # Replies are kept for all runs together, whose cost is not this one's: a budget is of each try of this stage.
-    with Asking(who, context.settings, folder, context.shard, progress, context.layout.verdicts) as asking:
+    with Asking(who, context, folder, progress, context.layout.verdicts) as asking:
 
         def ask(requests: list[Request]) -> Replies:
             known: dict[str, Response] = {} if context.force else read_some(folder, {r.id for r in requests})

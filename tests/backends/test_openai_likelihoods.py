@@ -113,6 +113,13 @@ def test_an_empty_prompt_needs_a_bos(models):
     assert with_one.likelihoods[0].logprob < 0
 
 
+def test_a_request_without_continuations_is_its_samples_error():
+    with serving(lambda body, number: wrote("x")) as server:
+        response = served.ask(server, [request("s-1", text="A", kind="choices")])["s-1", 0]
+
+    assert response.error == "the request has no continuations to score"
+
+
 def test_a_server_that_speaks_as_vllm_does_passes_the_probe(models):
     with serving(Completions(models / "llama-bos").answer) as server:
         OpenAIModel.check(served.served(server, chat=False), None, CHOICES, None)

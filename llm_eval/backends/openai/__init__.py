@@ -10,6 +10,7 @@ from typing import ClassVar, Self, cast
 
 from llm_eval.backends import Extra
 from llm_eval.backends.openai.asking import Asker
+from llm_eval.backends.openai.batching import Batches
 from llm_eval.backends.openai.endpoints import server_of
 from llm_eval.backends.openai.probe import check_likelihoods
 from llm_eval.backends.workplace import Workplace
@@ -26,7 +27,7 @@ class OpenAIModel:
     kinds: ClassVar[frozenset[RequestKind]] = frozenset({"generate", "choices", "perplexity"})
     extras: ClassVar[frozenset[Extra]] = frozenset({"json_schema", "top_logprobs"})
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker | Batches) -> None:
         self._asker = asker
 
     @classmethod
@@ -44,6 +45,10 @@ class OpenAIModel:
                 f"{checkpoint.name!r}. Leave `checkpoints` out of the model's YAML."
             )
         if dataset.prompt.kind != "generate":
+            if cast(OpenAIBackend, model.backend).mode == "batch":
+                raise UnsupportedRequest(
+                    f"model {model.name!r}: log-likelihoods are not asked for in batches. Leave `mode: batch` out."
+                )
             check_likelihoods(model, cast(OpenAIBackend, model.backend))
         elif dataset.generation.json_schema is not None and not model.chat:
             raise UnsupportedRequest(
@@ -66,7 +71,12 @@ class OpenAIModel:
         settings: Settings,
         place: Workplace | None = None,
     ) -> Self:
-        return cls(Asker(cast(OpenAIBackend, model.backend), f"model {model.name!r}", place))
+        spec, owner = cast(OpenAIBackend, model.backend), f"model {model.name!r}"
+        if spec.mode == "requests":
+            return cls(Asker(spec, owner, place))
+        if place is None:
+            raise UnsupportedRequest(f"{owner}: a batch needs a place for its notes, and there is none here")
+        return cls(Batches(spec, owner, place))
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         return self._asker.answers(requests, generation)

@@ -27,7 +27,7 @@ from llm_eval.backends.openai.likelihoods import scored
 from llm_eval.backends.openai.purse import Purse
 from llm_eval.backends.openai.sending import Answer, send
 from llm_eval.backends.workplace import Workplace
-from llm_eval.errors import BackendLost, BudgetSpent, InputError
+from llm_eval.errors import BackendLost, InputError
 from llm_eval.records import Request, Response
 from llm_eval.specs import Generation, OpenAIBackend
 
@@ -67,7 +67,7 @@ class Asker:
 
     def answers(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         """As `Backend.answer` says. Raises BudgetSpent when nothing more may be asked, after what was in flight."""
-        works = [work for request in requests for work in self._works(request, generation.attempts)]
+        works = [work for request in requests for work in works_of(self._spec, request, generation)]
         wanted = iter(works)
         came: asyncio.Queue[Response | asyncio.Task[None]] = asyncio.Queue()
         left = 0
@@ -94,7 +94,7 @@ class Asker:
                     at_work.discard(one)
                     one.result()  # raises what ended it
             if left:
-                raise BudgetSpent(self._what_is_spent(left))
+                raise self._purse.shortage(self._owner, left)
             if self._away and not self._answered:
                 raise BackendLost(f"{self._owner}: not one of {self._away} requests was answered: {self._words}")
         finally:
@@ -117,14 +117,6 @@ class Asker:
     def _sharers(self) -> int:
         return 1 if self._crowd is None else self._crowd.size
 
-    def _works(self, request: Request, attempts: int) -> Iterator[Work]:
-        if request.kind != "generate":
-            yield Work(request, (0,))  # a likelihood is the same at every attempt
-        elif self._spec.attempts_in_one_request:
-            yield Work(request, tuple(range(attempts)))
-        else:
-            yield from (Work(request, (attempt,)) for attempt in range(attempts))
-
     async def _answer(self, work: Work, generation: Generation) -> list[Response]:
         shots, faults = len(work.request.shots), Counter[str]()
         first_fault: float | None = None
@@ -144,11 +136,11 @@ class Asker:
                 continue
             faults[fault.kind] += 1
             first_fault = time.monotonic() if first_fault is None else first_fault
-            pause = _pause(faults.total()) if fault.wait_seconds is None else fault.wait_seconds
-            patient = time.monotonic() + pause - first_fault <= self._spec.patience_seconds
+            seconds = pause(faults.total()) if fault.wait_seconds is None else fault.wait_seconds
+            patient = time.monotonic() + seconds - first_fault <= self._spec.patience_seconds
             if fault.kind not in MAY_PASS or not patient or faults["again"] + faults["away"] >= TRIES:
                 return self._give_up(work, fault)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(seconds)
 
     async def _ask(self, endpoint: Endpoint, work: Work, generation: Generation, shots: int) -> list[Response]:
         async def send_here(call: Call) -> Answer:
@@ -199,19 +191,22 @@ class Asker:
                 raise BackendLost(
                     f"{self._owner}: {self._given_up} requests in a row were given up, the last one for {fault.words}"
                 )
-        return [Response(work.request.id, a, finish_reason="error", error=fault.words) for a in work.attempts]
-
-    def _what_is_spent(self, left: int) -> str:
-        budget = self._purse.budget
-        assert budget is not None  # or nothing would be left
-        name = "max_tokens" if budget.max_cost_usd is None else "max_cost_usd"
-        return (
-            f"{self._owner}: the budget is spent, {self._purse.spent.of(budget)} (all responses of this fingerprint "
-            f"together), with {left} answers left to ask for. What was answered stays: a run with a higher budget goes "
-            f"on from there (backend.budget in the model's YAML, or --set model.backend.budget.{name}=…)"
-        )
+        return failed(work, fault.words)
 
 
-def _pause(tries: int) -> float:
+def works_of(spec: OpenAIBackend, request: Request, generation: Generation) -> Iterator[Work]:
+    if request.kind != "generate":
+        yield Work(request, (0,))  # a likelihood is the same at every attempt
+    elif spec.attempts_in_one_request:
+        yield Work(request, tuple(range(generation.attempts)))
+    else:
+        yield from (Work(request, (attempt,)) for attempt in range(generation.attempts))
+
+
+def failed(work: Work, words: str) -> list[Response]:
+    return [Response(work.request.id, attempt, finish_reason="error", error=words) for attempt in work.attempts]
+
+
+def pause(tries: int) -> float:
     """Seconds before the next try: doubling, and not for all at the same moment."""
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)) * random.uniform(0.5, 1.0))

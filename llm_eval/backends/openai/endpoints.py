@@ -33,7 +33,10 @@ class Endpoint:
 
     def hidden(self, fault: Fault) -> Fault:
         """The fault without the key, which servers quote."""
-        return replace(fault, words=fault.words.replace(self.key, "***")) if self.variable else fault
+        return replace(fault, words=self.shown(fault.words))
+
+    def shown(self, words: str) -> str:
+        return words.replace(self.key, "***") if self.variable else words
 
     def advice(self, fault: Fault) -> str:
         if fault.words.startswith(("401", "403")):

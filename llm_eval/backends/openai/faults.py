@@ -53,6 +53,14 @@ def fault_of(error: Exception) -> Fault:
     raise error
 
 
+def fault_of_status(status: Any, body: Any) -> Fault:
+    """Of an answer that came in a file: its HTTP status and its body."""
+    error = body.get("error") if isinstance(body, dict) else None
+    told = error if isinstance(error, dict) else {}
+    words = " ".join(str(told.get("message") or error or body).split())[:SHOWN]
+    return _status(status if isinstance(status, int) else 500, words, {}, str(told.get("code") or ""))
+
+
 def _status(status: int, words: str, headers: Any, code: str) -> Fault:
     said = f"{code} {words}".lower()
     if status == 429 and any(sign in said for sign in _PAID):

@@ -69,6 +69,8 @@ async def scored(send: Send, spec: OpenAIBackend, request: Request, shots: int) 
 
     Raises as `send` does, BrokenAnswer, IgnoredOption and Unscorable.
     """
+    if not request.continuations:
+        raise Unscorable("the request has no continuations to score")
     prompt, asked = text_prompt(request, shots), _Asked(send, spec)
     likelihoods = [await _likelihood(asked, request.kind == "choices", prompt, c) for c in request.continuations]
     return Response(
@@ -121,7 +123,7 @@ class _Asked:
             cost = usage.cost_usd(self._spec.price)
             self.input_tokens += usage.input
             self.output_tokens += usage.output
-            self.seconds += answer.seconds
+            self.seconds += answer.seconds or 0.0
             self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
             self._known[text] = read_echo(answer.body, text)
         return self._known[text]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llm_eval import tables
 from llm_eval.backends.workplace import Workplace
-from llm_eval.errors import StorageError
+from llm_eval.errors import BudgetSpent, StorageError
 from llm_eval.records import Response
 from llm_eval.specs import Budget
 from llm_eval.storage import files
@@ -66,6 +66,16 @@ class Purse:
     @property
     def is_empty(self) -> bool:
         return self.budget is not None and self.spent.reaches(self.budget)
+
+    def shortage(self, owner: str, left: int) -> BudgetSpent:
+        """What to raise when so many answers are left to ask for."""
+        assert self.budget is not None  # or nothing would be left
+        name = "max_tokens" if self.budget.max_cost_usd is None else "max_cost_usd"
+        return BudgetSpent(
+            f"{owner}: the budget is spent, {self.spent.of(self.budget)} (all responses of this fingerprint together), "
+            f"with {left} answers left to ask for. What was answered stays: a run with a higher budget goes on from "
+            f"there (backend.budget in the model's YAML, or --set model.backend.budget.{name}=…)"
+        )
 
     def close(self) -> None:
         self._closed.set()

@@ -11,10 +11,11 @@ from llm_eval.backends.openai.bodies import Call
 
 
 class Answer(NamedTuple):
-    """`first_token_seconds`: None where the answer was not streamed, or is empty."""
+    """`seconds`: None where it came with many others. `first_token_seconds`: None where the answer was not streamed, or
+    is empty."""
 
     body: Any
-    seconds: float
+    seconds: float | None
     first_token_seconds: float | None = None
 
 
