@@ -11,6 +11,7 @@ from llm_eval.backends import backend_of, check_specs
 from llm_eval.catalog import Catalog
 from llm_eval.records import Message, Request, Sample
 from llm_eval.settings import Settings
+from llm_eval.stages.conversations import continued
 from llm_eval.stages.plan import check_dataset
 from llm_eval.stages.render import limited, render_requests
 
@@ -30,6 +31,8 @@ def previews(
 ) -> Iterator[Preview]:
     """Prompts of `count` samples drawn evenly from the dataset; of all of them, in order, if count is None.
 
+    A later turn of a conversation stands after the turns before it.
+
     `raw`: conversations as the model reads them, its tokenizer's chat template applied.
 
     Raises InputError for whatever `plan` would refuse, but for the model's weights: a prompt can be looked at before
@@ -41,7 +44,13 @@ def previews(
     rows = sources.read(dataset, sources.resolve(dataset, settings), settings)
     samples = limited(sampling.to_samples(dataset, rows.questions), count)
     pool = sampling.to_samples(dataset, rows.few_shot)
-    for sample, request in zip(samples, render_requests(dataset, model.chat, samples, pool), strict=True):
+    by_id = {sample.id: sample for sample in samples}
+    before: list[Request] = []
+    for turn in render_requests(dataset, model.chat, samples, pool):
+        sample = by_id[turn.sample_id]
+        before = [*before, turn] if turn.turn > 1 else [turn]
+        said = [f"(the model's answer to turn {earlier.turn})" for earlier in before[:-1]]
+        request = continued(turn, before[:-1], said) if said else turn
         shots = len(request.shots)
         if raw:
             checkpoint = checkpoints.choose(model, None, settings)
@@ -58,13 +67,16 @@ def previews(
 def as_text(item: Preview) -> str:
     """For people: the prompt between rulers, continuations and the right answer below."""
     sample, request = item.sample, item.request
-    title = f"── {sample.id} · {request.kind} · {len(request.shots)} shots "
+    turn = f" · turn {request.turn}" if sample.follow_ups else ""
+    title = f"── {sample.id} · {request.kind} · {len(request.shots)} shots{turn} "
     body = item.text if item.text is not None else "\n".join(f"[{m.role}]\n{m.content}" for m in item.messages)
     lines = [title.ljust(100, "─"), body or ""]
     lines += [
         f"  continuation {label}: {text!r}" for label, text in zip(sample.labels, request.continuations, strict=False)
     ]
-    lines.append(f"  right answer: {' | '.join(sample.targets)}")
+    right = sample.targets[request.turn - 1 : request.turn] if sample.follow_ups else sample.targets
+    if right:
+        lines.append(f"  right answer: {' | '.join(right)}")
     return "\n".join(lines)
 
 
@@ -72,4 +84,4 @@ def as_json(item: Preview) -> str:
     """For programs: one JSON object a line; `id` is what the replay backend reads answers by. No gold answer in it."""
     prompt = {"text": item.text} if item.text is not None else {"messages": [asdict(m) for m in item.messages]}
     rest = {"continuations": item.request.continuations} if item.request.continuations else {}
-    return json.dumps({"id": item.sample.id, **prompt, **rest}, ensure_ascii=False)
+    return json.dumps({"id": item.request.id, **prompt, **rest}, ensure_ascii=False)

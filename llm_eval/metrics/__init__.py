@@ -51,7 +51,8 @@ class Metric:
     corpus: from summed statistics to the value, None where the value is the mean over samples.
     no_answer: (sample, **options): what a response without an answer is worth; None where that cannot happen
     (likelihoods).
-    estimate: from the statistics of each sample to the value, where that is no function of their sums.
+    estimate: from the statistics of each sample to the value, where that is no function of their sums; `resamples`
+    says how many draws its interval is made of.
     is_judged: its values come from judges (llm_eval/judging), and `function` is never called.
     version: raise it when the same input would get another value; it is part of the scores' fingerprint.
     """
@@ -65,8 +66,11 @@ class Metric:
     corpus: Callable[[Sequence[float]], float] | None
     no_answer: Callable[..., Measure] | None
     version: int
-    estimate: Callable[[Sequence[Sequence[float]]], Estimate] | None = None
+    estimate: Callable[..., Estimate] | None = None
     is_judged: bool = False
+    worst_and_best: Callable[[Sequence[Sequence[float]]], tuple[Sequence[float], Sequence[float]]] | None = None
+    """From the statistics of those that have any to what a failed sample's would be at the worst and at the best, for
+    the bounds of a value that is no mean. None: it has no bounds."""
     compared_by: str | None = None
     """The metric, of the same runs, by which two runs are compared; None: this one."""
 

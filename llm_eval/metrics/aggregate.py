@@ -67,13 +67,14 @@ def aggregate(
             "there is nothing to average. The explanations in scores.parquet say why."
         )
     if not dataset.subsets:
-        bounds = _bounds(everything, extremes)
+        bounds = _bounds(everything, metric, extremes)
         return [_row(WHOLE, "samples", True, everything, _estimate(everything, metric), bounds)]
     if metric.estimate is not None:  # a regression over all samples; within a subset it would be another one
-        return [_row(WHOLE, "micro", True, everything, _estimate(everything, metric), None)]
+        bounds = _bounds(everything, metric, extremes)
+        return [_row(WHOLE, "micro", True, everything, _estimate(everything, metric), bounds)]
     order = [s for s in dataset.subsets if s in by_subset] + sorted(set(by_subset) - set(dataset.subsets))
     estimates = {name: _estimate(by_subset[name], metric) for name in order if _has_value(by_subset[name])}
-    limits = {name: _bounds(by_subset[name], extremes) for name in order}
+    limits = {name: _bounds(by_subset[name], metric, extremes) for name in order}
     rows = [
         _row(name, "samples", False, by_subset[name], estimate, limits[name]) for name, estimate in estimates.items()
     ]
@@ -87,7 +88,7 @@ def aggregate(
             mean = _mean_bounds([limits[name] for name in there])
             rows.append(_row(group, "macro", marked == "macro", pooled, over_subsets, mean))
             of_groups += [rows[-1]] * (group != WHOLE)
-            pooled_bounds = _bounds(pooled, extremes)
+            pooled_bounds = _bounds(pooled, metric, extremes)
             rows.append(_row(group, "micro", marked == "micro", pooled, _estimate(pooled, metric), pooled_bounds))
     if dataset.headline == "groups":
         over_groups = macro([row.estimate for row in of_groups])
@@ -97,12 +98,27 @@ def aggregate(
     return rows
 
 
-def _bounds(samples: Sequence[SampleScore], extremes: Bounds | None) -> Bounds | None:
-    if extremes is None or not samples:
-        return None
-    known = math.fsum(s.value for s in samples if s.status != "failed")
+def _bounds(samples: Sequence[SampleScore], metric: Metric, extremes: Bounds | None) -> Bounds | None:
     unknown = sum(s.status == "failed" for s in samples)
-    return (known + unknown * extremes[0]) / len(samples), (known + unknown * extremes[1]) / len(samples)
+    if not samples or (metric.is_mean and extremes is None):
+        return None
+    if metric.is_mean and extremes is not None:
+        known = math.fsum(s.value for s in samples if s.status != "failed")
+        return (known + unknown * extremes[0]) / len(samples), (known + unknown * extremes[1]) / len(samples)
+    rows = [s.statistics for s in samples if s.status != "failed"]
+    if metric.worst_and_best is None or not rows:
+        return None
+    worst, best = metric.worst_and_best(rows)
+    low, high = (_point([*rows, *([tuple(row)] * unknown)], metric) for row in (worst, best))
+    return min(low, high), max(low, high)
+
+
+def _point(rows: Sequence[Sequence[float]], metric: Metric) -> float:
+    """The value alone."""
+    if metric.estimate is not None:
+        return metric.estimate(rows, resamples=2).value
+    assert metric.corpus is not None  # it is no mean
+    return metric.corpus([math.fsum(column) for column in zip(*rows, strict=True)])
 
 
 def _mean_bounds(several: Sequence[Bounds | None]) -> Bounds | None:

@@ -21,7 +21,8 @@ def _judged(
     unit: Unit = "fraction",
     higher_is_better: bool = True,
     corpus: Callable[[Sequence[float]], float] | None = None,
-    estimate: Callable[[Sequence[Sequence[float]]], Estimate] | None = None,
+    estimate: Callable[..., Estimate] | None = None,
+    worst_and_best: Callable[[Sequence[Sequence[float]]], tuple[Sequence[float], Sequence[float]]] | None = None,
 ) -> None:
     metric = Metric(
         name=name,
@@ -35,6 +36,7 @@ def _judged(
         version=1,
         estimate=estimate,
         is_judged=True,
+        worst_and_best=worst_and_best,
         compared_by=None if estimate is None else "win_rate",  # a regression for each draw of both would take minutes
     )
     METRICS.add(name, metric)
@@ -54,15 +56,21 @@ def _share(sums: Sequence[float]) -> float:
     return wins / (wins + losses)
 
 
-def _length_controlled(statistics: Sequence[Sequence[float]]) -> Estimate:
+def _all_or_nothing(statistics: Sequence[Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
+    """As many games as any other sample's, all lost or all won, by answers that look alike."""
+    games, looks = max(won + lost for won, lost, *_ in statistics), [0.0] * (len(statistics[0]) - 2)
+    return (0.0, games, *looks), (games, 0.0, *looks)
+
+
+def _length_controlled(statistics: Sequence[Sequence[float]], resamples: int = 1000) -> Estimate:
     """Of (preference, length of the model's answer, of the baseline's), lengths in characters."""
     from llm_eval.preferences.length_controlled import Comparison, length_controlled_win_rate
 
     compared = [Comparison(preference, int(own), int(other)) for preference, own, other in statistics]
-    return length_controlled_win_rate(compared).win_rate
+    return length_controlled_win_rate(compared, resamples=resamples).win_rate
 
 
-def _style_controlled(statistics: Sequence[Sequence[float]]) -> Estimate:
+def _style_controlled(statistics: Sequence[Sequence[float]], resamples: int = 1000) -> Estimate:
     """Of (games won, games lost, style of the model's answer, of the baseline's), a style being four numbers."""
     from llm_eval.preferences.battles import Battle
     from llm_eval.preferences.style import Style, style_controlled_win_rates
@@ -74,22 +82,27 @@ def _style_controlled(statistics: Sequence[Sequence[float]]) -> Estimate:
         battles.append(Battle(question, model, baseline, won / (won + lost), won + lost))
         styles[question, model] = Style(*map(int, looks[:4]))
         styles[question, baseline] = Style(*map(int, looks[4:]))
-    return style_controlled_win_rates(baseline, battles, styles, centred=False).win_rates[model]
+    found = style_controlled_win_rates(baseline, battles, styles, centred=False, resamples=resamples)
+    return found.win_rates[model]
 
 
 _judged("judged_accuracy")
 _judged("judged_accuracy_attempted")
 _judged("attempted")
-_judged("judged_f1", corpus=_f1)
+_judged("judged_f1", corpus=_f1, worst_and_best=lambda _: ((0.0, 1.0, 1.0), (1.0, 1.0, 1.0)))
 _judged("cascade_accuracy")
 _judged("rating", unit="points")
 _judged("win_rate")
 _judged("discrete_win_rate")
-_judged("length_controlled_win_rate", estimate=_length_controlled)
-_judged("style_controlled_win_rate", estimate=_style_controlled)
+_judged(
+    "length_controlled_win_rate",
+    estimate=_length_controlled,
+    worst_and_best=lambda _: ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
+)
+_judged("style_controlled_win_rate", estimate=_style_controlled, worst_and_best=_all_or_nothing)
 _judged("consistency")
 _judged("first_slot_rate")
 _judged("position_bias", higher_is_better=False)
 _judged("rank", unit="rank", higher_is_better=False)
 # Of two players the Bradley-Terry win rate without a penalty is the share of (weighted) games won.
-_judged("bradley_terry", corpus=_share)
+_judged("bradley_terry", corpus=_share, worst_and_best=_all_or_nothing)
