@@ -56,32 +56,43 @@ def _share(sums: Sequence[float]) -> float:
     return wins / (wins + losses)
 
 
-def _all_or_nothing(statistics: Sequence[Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
-    """As many games as any other sample's, all lost or all won, by answers that look alike."""
-    games, looks = max(won + lost for won, lost, *_ in statistics), [0.0] * (len(statistics[0]) - 2)
-    return (0.0, games, *looks), (games, 0.0, *looks)
+def _all_lost_or_won(statistics: Sequence[Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
+    """As many games as any other sample's, of (games won, games lost)."""
+    games = max(won + lost for won, lost in statistics)
+    return (0.0, games), (games, 0.0)
+
+
+def _alike_lost_or_won(statistics: Sequence[Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
+    """As many games as any other sample's, by answers that look alike; see `_style_controlled`."""
+    games, looks = max(won + lost for won, lost, *_ in statistics), [0.0] * (len(statistics[0]) - 3)
+    return (0.0, games, *looks, 1.0), (games, 0.0, *looks, 1.0)
 
 
 def _length_controlled(statistics: Sequence[Sequence[float]], resamples: int = 1000) -> Estimate:
-    """Of (preference, length of the model's answer, of the baseline's), lengths in characters."""
+    """Of sums over a sample's attempts: preference, length of the model's answer, of the baseline's, both in
+    characters, and how many attempts."""
     from llm_eval.preferences.length_controlled import Comparison, length_controlled_win_rate
 
-    compared = [Comparison(preference, int(own), int(other)) for preference, own, other in statistics]
+    compared = [
+        Comparison(won / count, round(own / count), round(other / count)) for won, own, other, count in statistics
+    ]
     return length_controlled_win_rate(compared, resamples=resamples).win_rate
 
 
 def _style_controlled(statistics: Sequence[Sequence[float]], resamples: int = 1000) -> Estimate:
-    """Of (games won, games lost, style of the model's answer, of the baseline's), a style being four numbers."""
+    """Of sums over a sample's attempts: games won, games lost, style of the model's answer, of the baseline's (four
+    numbers each), and how many attempts."""
     from llm_eval.preferences.battles import Battle
     from llm_eval.preferences.style import Style, style_controlled_win_rates
 
     model, baseline = "model", "baseline"
     battles, styles = [], {}
-    for place, (won, lost, *looks) in enumerate(statistics):
+    for place, (won, lost, *summed, count) in enumerate(statistics):
+        looks = [round(each / count) for each in summed]
         question = str(place)
         battles.append(Battle(question, model, baseline, won / (won + lost), won + lost))
-        styles[question, model] = Style(*map(int, looks[:4]))
-        styles[question, baseline] = Style(*map(int, looks[4:]))
+        styles[question, model] = Style(*looks[:4])
+        styles[question, baseline] = Style(*looks[4:])
     found = style_controlled_win_rates(baseline, battles, styles, centred=False, resamples=resamples)
     return found.win_rates[model]
 
@@ -97,12 +108,12 @@ _judged("discrete_win_rate")
 _judged(
     "length_controlled_win_rate",
     estimate=_length_controlled,
-    worst_and_best=lambda _: ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
+    worst_and_best=lambda _: ((0.0, 0.0, 0.0, 1.0), (1.0, 0.0, 0.0, 1.0)),
 )
-_judged("style_controlled_win_rate", estimate=_style_controlled, worst_and_best=_all_or_nothing)
+_judged("style_controlled_win_rate", estimate=_style_controlled, worst_and_best=_alike_lost_or_won)
 _judged("consistency")
 _judged("first_slot_rate")
 _judged("position_bias", higher_is_better=False)
 _judged("rank", unit="rank", higher_is_better=False)
 # Of two players the Bradley-Terry win rate without a penalty is the share of (weighted) games won.
-_judged("bradley_terry", corpus=_share, worst_and_best=_all_or_nothing)
+_judged("bradley_terry", corpus=_share, worst_and_best=_all_lost_or_won)
