@@ -7,7 +7,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from llm_eval.airflow.failures import in_airflow_words
-from llm_eval.airflow.graph import Evaluation, build_evaluation_dag, build_leaderboard_dag, schedule_of
+from llm_eval.airflow.graph import Evaluation, Judge, build_evaluation_dag, build_leaderboard_dag, schedule_of
 from llm_eval.errors import BackendLost, StorageError, TooManyFailures
 from llm_eval.specs import ModelSpec, RunParams, SuiteSpec
 
@@ -186,3 +186,47 @@ def test_what_needs_a_gpu_waits_for_celerys_worker_that_has_one():
     tasks = dag_of(model("transformers", resources={"gpus": 1})).tasks
 
     assert {task.task_id for task in tasks if getattr(task, "queue", None) == "gpu"} == {"infer"}
+
+
+def judged_dag(**backends):
+    """A DAG whose dataset is judged by models of these backends."""
+    judges = tuple(Judge(name, model(**values)) for name, values in backends.items())
+    return build_evaluation_dag(Evaluation(model(), "d", (), "/root", judges))
+
+
+def test_every_judge_has_a_task_between_score_and_verdict():
+    dag = judged_dag(strict={}, mild={})
+
+    judges = {"judge__strict", "judge__mild"}
+    assert dag.get_task("score").downstream_task_ids == judges
+    assert dag.get_task("verdict").upstream_task_ids == {*judges, "plan"}  # plan says where the run is
+    assert dag.get_task("publish").upstream_task_ids == {"verdict", "plan"}
+    assert [dag.get_task(task).operator_name for task in ("judge__mild", "verdict")] == ["Judge", "Verdict"]
+    assert dag.get_task("plan").judges == ["strict", "mild"]
+
+
+@pytest.mark.parametrize(
+    ("values", "pool", "operator", "own_process"),
+    [
+        ({}, "default_pool", "JudgeOperator", False),
+        ({"kind": "transformers"}, "cpu", "JudgeOperator", True),
+        ({"kind": "transformers", "resources": {"gpus": 1}}, "gpu", "JudgeOperator", True),
+        (
+            {"kind": "transformers", "run_on": "kubernetes", "resources": {"image": "i"}},
+            "gpu",
+            "JudgePodOperator",
+            None,
+        ),
+    ],
+)
+def test_a_judge_s_model_runs_as_its_own_yaml_says(values, pool, operator, own_process):
+    judge = judged_dag(strict=values).get_task("judge__strict")
+
+    assert (judge.pool, judge.operator_class.__name__) == (pool, operator)
+    assert (judge.partial_kwargs.get("own_process"), judge.partial_kwargs["judge"]) == (own_process, "strict")
+
+
+def test_a_judge_is_mapped_over_its_own_shards():
+    judge = judged_dag(strict={"resources": {"shards": 3}}).get_task("judge__strict")
+
+    assert judge.expand_input.value == {"shard": ["0/3", "1/3", "2/3"]}
