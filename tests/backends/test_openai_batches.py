@@ -272,6 +272,18 @@ def test_several_attempts_and_log_probabilities_in_a_batch(place):
     assert {key[1]: r.text for key, r in answered.items()} == {0: "seed 5", 1: "seed 6"}
 
 
+def test_two_models_that_are_asked_the_same_in_one_folder_have_answers_of_their_own(place):
+    """As two judges of one run are."""
+    with serving_batches(lambda body: said(f"says {body['model']}")) as server:
+        for name in ("a", "b"):
+            with pytest.raises(StillWaiting):
+                batch(server, place, questions(2), model=name)
+        server.finish()
+        answered = {name: {*texts(batch(server, place, questions(2), model=name)).values()} for name in ("a", "b")}
+
+    assert answered == {"a": {"says a"}, "b": {"says b"}}
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_waits_costs_nothing(house):
     with serving_batches(lambda body: said("(B)")) as server:

@@ -11,11 +11,10 @@ from typing import ClassVar, Self, cast
 from llm_eval.backends import Extra
 from llm_eval.backends.openai.asking import Asker
 from llm_eval.backends.openai.batching import Batches
-from llm_eval.backends.openai.endpoints import server_of
+from llm_eval.backends.openai.endpoints import identity_of
 from llm_eval.backends.openai.probe import check_likelihoods
 from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import UnsupportedRequest
-from llm_eval.fingerprint import fingerprint
 from llm_eval.records import Request, RequestKind, Response
 from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, DatasetSpec, Generation, ModelSpec, OpenAIBackend
@@ -32,10 +31,7 @@ class OpenAIModel:
 
     @classmethod
     def identity(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: str, settings: Settings) -> str:
-        spec = cast(OpenAIBackend, model.backend)
-        return fingerprint(
-            server_of(spec), spec.model, sorted(spec.omit), spec.extra_body, spec.attempts_in_one_request
-        )
+        return identity_of(cast(OpenAIBackend, model.backend))
 
     @classmethod
     def check(cls, model: ModelSpec, checkpoint: Checkpoint | None, dataset: DatasetSpec, settings: Settings) -> None:

@@ -40,20 +40,25 @@ class Note:
         return replace(self, is_given_out=True)
 
 
-def read_notes(workplace: Workplace) -> list[Note]:
-    """Of this shard, in the order they were made. Raises StorageError for one that cannot be read."""
-    found = [f for f in storage.files(workplace.folder, ".json") if f.rpartition("/")[2].startswith(_prefix(workplace))]
+def read_notes(workplace: Workplace, who: str) -> list[Note]:
+    """Of this shard, in the order they were made. Raises StorageError for one that cannot be read.
+
+    `who`: identity of whom is asked; several judges may be asked the same, with notes in the same folder.
+    """
+    found = [
+        f for f in storage.files(workplace.folder, ".json") if f.rpartition("/")[2].startswith(_prefix(workplace, who))
+    ]
     return [_note(address, storage.read_json(address)) for address in found]
 
 
-def new_place(workplace: Workplace, notes: Iterable[Note]) -> str:
+def new_place(workplace: Workplace, who: str, notes: Iterable[Note]) -> str:
     """Where the next note of this shard goes."""
     last = max((int(note.place.removesuffix(".json").rpartition("-")[2]) for note in notes), default=-1)
-    return layout.join(workplace.folder, f"{_prefix(workplace)}{last + 1:05d}.json")
+    return layout.join(workplace.folder, f"{_prefix(workplace, who)}{last + 1:05d}.json")
 
 
-def _prefix(workplace: Workplace) -> str:
-    return f"batch-{workplace.shard.index}of{workplace.shard.count}-"
+def _prefix(workplace: Workplace, who: str) -> str:
+    return f"batch-{who}-{workplace.shard.index}of{workplace.shard.count}-"
 
 
 def _note(address: str, values: Any) -> Note:

@@ -22,7 +22,7 @@ from llm_eval.backends.openai.asking import Asker, Work, failed, works_of
 from llm_eval.backends.openai.batch_notes import Note, new_place, read_notes
 from llm_eval.backends.openai.batch_server import BatchServer, State
 from llm_eval.backends.openai.bodies import generate
-from llm_eval.backends.openai.endpoints import endpoints
+from llm_eval.backends.openai.endpoints import endpoints, identity_of
 from llm_eval.backends.openai.faults import Fault, fault_of, fault_of_status
 from llm_eval.backends.openai.generating import responses
 from llm_eval.backends.openai.purse import Purse
@@ -44,6 +44,7 @@ class Batches:
 
     def __init__(self, spec: OpenAIBackend, owner: str, place: Workplace) -> None:
         self._spec, self._owner, self._place = spec, owner, place
+        self._who = identity_of(spec)
         self._loop = asyncio.new_event_loop()
         self._servers = [BatchServer(e, owner, self._loop.run_until_complete) for e in endpoints(spec, owner)]
         self._turn = itertools.cycle(self._servers)
@@ -63,7 +64,8 @@ class Batches:
             yield from self._fetched(note, state, wanted, generation)
             note.given_out().write()
         if self._too_long:
-            yield from self._asked_at_once(list(self._too_long.values()), generation)
+            too_long, self._too_long = self._too_long, {}
+            yield from self._asked_at_once(list(too_long.values()), generation)
 
     def close(self) -> None:
         self._purse.close()
@@ -72,7 +74,7 @@ class Batches:
         self._loop.close()
 
     def _read_notes(self) -> list[Note]:
-        return [note for note in read_notes(self._place) if not (self._place.force and note.is_given_out)]
+        return [note for note in read_notes(self._place, self._who) if not (self._place.force and note.is_given_out)]
 
     def _waited_for(self) -> set[str]:
         return {id for note in self._notes if not note.is_given_out for id in note.asked}
@@ -107,7 +109,7 @@ class Batches:
         return True
 
     def _hand_in_one(self, lines: bytes, asked: frozenset[str], path: str) -> bool:
-        place = new_place(self._place, read_notes(self._place))
+        place = new_place(self._place, self._who, read_notes(self._place, self._who))
         server = next(self._turn)
         batch = server.hand_in(lines, path)
         note = Note(place, batch, server.endpoint.url, server.endpoint.variable, asked)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llm_eval.backends.openai.faults import Fault
 from llm_eval.errors import InputError
+from llm_eval.fingerprint import fingerprint
 from llm_eval.specs import OpenAIBackend, connection_variables
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ def server_of(spec: OpenAIBackend) -> list[str]:
     if spec.base_urls or spec.connection is None:
         return sorted(spec.base_urls or [OPENAI])
     return [f"connection {spec.connection}"]
+
+
+def identity_of(spec: OpenAIBackend) -> str:
+    """Changes whenever the answers might."""
+    return fingerprint(server_of(spec), spec.model, sorted(spec.omit), spec.extra_body, spec.attempts_in_one_request)
 
 
 def _what_is_missing(spec: OpenAIBackend, variable: str) -> str:
