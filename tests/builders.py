@@ -12,8 +12,10 @@ import yaml
 
 from llm_eval.catalog import Catalog
 from llm_eval.demo.recipe import Recipe
-from llm_eval.records import Request, Response, Sample, Score
+from llm_eval.judging.subjects import Subject
+from llm_eval.records import Judgement, Request, Response, Sample, Score
 from llm_eval.settings import Settings
+from llm_eval.specs import JudgeSpec
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TINY_DEMO = Recipe(steps=10, sums_per_step=4, animal_conversations_per_step=2, hidden=16, mlp=16, layers=1)
@@ -39,6 +41,38 @@ def response(id: str = "s-1", text: str | None = "A", **fields: Any) -> Response
 def score(id: str = "s-1", value: float | None = 1.0, **fields: Any) -> Score:
     defaults = {"subset": "", "attempt": 0, "metric": "accuracy", "status": "failed" if value is None else "scored"}
     return Score(**{"sample_id": id, "value": value, **defaults, **fields})
+
+
+JUDGE: dict[str, Any] = {
+    "name": "grader",
+    "model": "grader-model",
+    "verdict": {"kind": "correctness"},
+    "template": "Question: {{ input }}\nReference: {{ reference }}\nAnswer: {{ answer }}\nCORRECT or INCORRECT?",
+    "read": ["whole_reply"],
+}
+RATING = {"verdict": {"kind": "rating"}, "read": [{"last_tag": {"unique": False}}]}
+PAIR = {
+    "verdict": {"kind": "pairwise", "labels": {"A": "first", "B": "second", "C": "tie"}},
+    "template": "{{ input }}\n[A]{{ first }}[/A]\n[B]{{ second }}[/B]",
+    "read": ["last_tag"],
+}
+
+
+def judge(**changes: Any) -> JudgeSpec:
+    return JudgeSpec.model_validate({**JUDGE, **changes})
+
+
+def subject(answer: str = "red", *others: str, **fields: Any) -> Subject:
+    """One answer to judge; `others` are those of baselines called m-1, m-2, …"""
+    named = tuple((f"m-{place}", (text,)) for place, text in enumerate(others, start=1))
+    given = {"sample": sample(), "attempt": 0, "turn": 1, "answers": (answer,), "others": named, **fields}
+    return Subject(**given)
+
+
+def judgement(id: str = "s-1", value: float | None = 1.0, **fields: Any) -> Judgement:
+    defaults = {"subset": "", "attempt": 0, "turn": 1, "judge": "grader", "order": None, "opponents": ()}
+    status = "failed" if value is None else "scored"
+    return Judgement(**{"sample_id": id, "value": value, "verdict": None, "status": status, **defaults, **fields})
 
 
 DATASET: dict[str, Any] = {
@@ -73,7 +107,7 @@ class House:
         self.folder = folder
         self.catalog_folder = folder / "include" / "catalog"
         self.data = folder / "include" / "data"
-        for kind in ("datasets", "models", "suites"):
+        for kind in ("datasets", "models", "judges", "suites"):
             (self.catalog_folder / kind).mkdir(parents=True)
         self.data.mkdir()
         (folder / "models").mkdir()
@@ -96,6 +130,9 @@ class House:
 
     def model(self, **changes: Any) -> None:
         self._yaml("models", {**MODEL, **changes})
+
+    def judge(self, **changes: Any) -> None:
+        self._yaml("judges", {**JUDGE, **changes})
 
     def suite(self, **changes: Any) -> None:
         self._yaml("suites", {"name": "nightly", "models": ["canned"], "datasets": ["colours"], **changes})

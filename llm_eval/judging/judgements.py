@@ -26,11 +26,9 @@ def read(ask: Ask, reply: Response, judge: JudgeSpec) -> Verdict:
     """The verdict of a reply that came. Raises Unreadable."""
     kind = judge.verdict
     if isinstance(kind, Pairwise) and kind.probabilities:
-        likeliest: dict[str, float] = {}
-        for token in reply.first_tokens:
-            label = token.token.strip()
-            likeliest[label] = max(token.logprob, likeliest.get(label, token.logprob))
-        return verdicts.likely_pair(likeliest, kind)
+        # A label as it is comes before one with a blank at its side, as some vocabularies have it: " m".
+        said = sorted(reply.first_tokens, key=lambda token: (token.token == token.token.strip(), token.logprob))
+        return verdicts.likely_pair({token.token.strip(): token.logprob for token in said}, kind)
     raw = read_verdict(reply.text or "", judge.read)
     match kind:
         case Correctness():
@@ -81,13 +79,16 @@ def _for_the_model(found: Verdict, ask: Ask) -> float | None:
 
 
 def unasked(subject: Subject, judge: JudgeSpec) -> Judgement:
-    """Of an empty answer: the worst verdict. A pair of two empty answers is a tie."""
-    kind, value = judge.verdict, 0.0
+    """Of an empty answer: the worst verdict, in every dimension. A pair of two empty answers is a tie."""
+    kind, value, dimensions = judge.verdict, 0.0, dict[str, float]()
+    if isinstance(kind, Dimensions):
+        dimensions = dict.fromkeys(dimensions_of(subject, judge, kind), kind.low)
     if isinstance(kind, Rating):
         value = kind.low
     elif isinstance(kind, Pairwise) and all(not answers[-1].strip() for _, answers in subject.others):
         value = 0.5
-    return _judgement(subject, judge, None, value, "no_answer", "the model's answer is empty")
+    worst = _judgement(subject, judge, None, value, "no_answer", "the model's answer is empty")
+    return replace(worst, dimensions=dimensions)
 
 
 def failed(subject: Subject, judge: JudgeSpec, reason: str) -> Judgement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from llm_eval.judging.readers import Unreadable, reader
+from llm_eval.judging.readers import Unreadable, quoted, reader
 
 _DIMENSIONS = frozenset(
     {"事实正确性", "满足用户需求", "安全无害", "清晰度", "逻辑性", "完备性", "创造性", "可负责程度", "逻辑连贯性"}
@@ -20,8 +20,7 @@ def alignbench_authors(reply: str) -> Mapping[str, str]:
     A rating of 7.5 is read as 7, and the dictionary must use single quotes. Source: THUDM/AlignBench e505054, judge.py,
     post_process.
     """
-    match = re.search(r"{(.*?)}(?![^{]*{)", reply)
-    rating = dict(re.findall(r"'(.*?)': (\d+)", match.group(1))) if match else {}
+    rating = _single_quoted(_last_braces(reply))
     if "综合得分" not in rating:
         overall = re.search(r"'综合得分': (\d+(\.\d{1,2})?)", reply)
         if overall is None:
@@ -32,31 +31,51 @@ def alignbench_authors(reply: str) -> Mapping[str, str]:
 
 @reader("alignbench_opencompass")
 def alignbench_opencompass(reply: str) -> Mapping[str, str]:
-    """'name': digits pairs of the last {…}, newlines taken out; one unknown name or a number over 10 spoils them all.
+    """As the authors' without their second search; one unknown name or a number over 10 spoils them all.
 
-    Source: open-compass/opencompass, summarizers/subjective/alignmentbench.py, post_process_alignbench ("general").
+    Source: open-compass/opencompass 3ce9b0a, summarizers/subjective/alignmentbench.py, post_process_alignbench.
     """
-    blocks = re.findall(r"{(.*?)}", reply.replace("\n", ""))
-    rating = dict(re.findall(r"'(.*?)':\s*(\d+)", blocks[-1])) if blocks else {}
+    rating = _single_quoted(_last_braces(reply.replace("\n", "")))
     if "综合得分" not in rating:
         raise Unreadable("没有找到综合得分")
-    if strange := [f"{k}: {v}" for k, v in rating.items() if k not in _DIMENSIONS or not 0 <= int(v) <= 10]:
-        raise Unreadable(f"不是评分: {', '.join(strange)}")
+    if strange := [f"{k}: {v}" for k, v in rating.items() if k not in _DIMENSIONS or float(v) > 10]:
+        raise Unreadable(f"不是评分: {quoted(', '.join(strange))}")
     return rating
+
+
+def _last_braces(text: str) -> str:
+    r"""What `{(.*?)}(?![^{]*{)` finds, in linear time: on the line of the last {, from that line's first { to the first
+    } after the last. "" where it finds nothing."""
+    last = text.rfind("{")
+    end = text.find("}", last)
+    if last < 0 or end < 0 or "\n" in text[last:end]:
+        return ""
+    return text[text.find("{", text.rfind("\n", 0, last) + 1) + 1 : end]
+
+
+def _single_quoted(line: str) -> dict[str, str]:
+    r"""What `'(.*?)': (\d+)` finds in one line, in linear time: a name begins at the first quote after a pair."""
+    found, start = {}, 0
+    for match in re.finditer(r"': (\d+)", line):
+        opening = line.find("'", start, match.start())
+        if opening >= 0:
+            found[line[opening + 1 : match.start()]] = match.group(1)
+            start = match.end()
+    return found
 
 
 @reader("mt_bench_rating")
 def mt_bench_rating(reply: str) -> str:
-    """The first [[number]], else the first [number]. Source: lm-sys/FastChat, llm_judge/common.py."""
+    """The first [[number]], else the first [number]. Source: lm-sys/FastChat 007ecd0, llm_judge/common.py."""
     found = re.search(r"\[\[(\d+\.?\d*)\]\]", reply) or re.search(r"\[(\d+\.?\d*)\]", reply)
     if found is None:
         raise Unreadable("it has no rating of the form [[5]]")
-    return found.group(1)
+    return found.group(1).removesuffix(".")
 
 
 @reader("mt_bench_pair")
 def mt_bench_pair(reply: str) -> str:
-    """A where [[A]] stands anywhere, else B, else C. Source: lm-sys/FastChat, llm_judge/common.py."""
+    """A where [[A]] stands anywhere, else B, else C. Source: lm-sys/FastChat 007ecd0, llm_judge/common.py."""
     for label in "ABC":
         if f"[[{label}]]" in reply:
             return label

@@ -37,6 +37,10 @@ class Reader:
 READERS: Registry[Reader] = Registry("reader of verdicts")
 _MODULES = ("published_readers",)
 TAG = r"\[\[([^\[\]]+)\]\]"
+BROKEN, TIMES = 1000, 5
+"""So many JSON objects of a reply may be broken, and so many times its length may be read in vain."""
+SHOWN = 60
+"""Characters of a reply that a reason quotes: a judge that writes a megabyte does not get it back."""
 
 
 def reader(name: str, *, version: int = 1) -> Callable[[Callable[..., Raw]], Callable[..., Raw]]:
@@ -72,6 +76,8 @@ def check_readers(chain: Sequence[NamedCall], where: str) -> None:
             pass
         except re.error as error:
             raise InvalidSpec(f"{where}: reader {call.name!r}: the pattern does not compile: {error}") from error
+        except InvalidSpec as error:
+            raise InvalidSpec(f"{where}: reader {call.name!r}: {error}") from error
 
 
 def read_verdict(reply: str, chain: Sequence[NamedCall]) -> Raw:
@@ -98,12 +104,20 @@ def read_verdict(reply: str, chain: Sequence[NamedCall]) -> Raw:
 @reader("last_tag")
 def last_tag(reply: str, *, pattern: str = TAG, unique: bool = False) -> str:
     """The pattern's group where it matches last: `[[A]]`, `Rating: [[7]]`. unique: several different ones are none."""
-    found = [match.strip() for match in re.findall(pattern, reply) if match.strip()]
+    compiled = re.compile(pattern)
+    if compiled.groups > 1:
+        raise InvalidSpec(f"the pattern {pattern!r} has {compiled.groups} groups; one is the verdict, others are (?:…)")
+    found = [match.strip() for match in compiled.findall(reply) if match.strip()]
     if not found:
         raise Unreadable("it has no verdict in the form asked for")
     if unique and len(set(found)) > 1:
-        raise Unreadable(f"it has several different verdicts: {', '.join(dict.fromkeys(found))}")
+        raise Unreadable(f"it has several different verdicts: {quoted(', '.join(dict.fromkeys(found)))}")
     return str(found[-1])
+
+
+def quoted(text: str) -> str:
+    """A piece of a reply as reasons show it."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
 
 
 @reader("whole_reply")
@@ -122,8 +136,11 @@ def last_line(reply: str, *, prefix: str = "") -> str:
     return _bare(last[len(prefix) :])
 
 
+_MARKS = "\"'`*_。:：()（）[] \t\r\n"
+
+
 def _bare(text: str) -> str:
-    said = text.strip().strip("\"'`*_.。:：()（）[] \n").strip()
+    said = text.strip(_MARKS).rstrip(_MARKS + ".")  # no point in front: .5 is not 5
     if not said:
         raise Unreadable("it has no verdict")
     return said
@@ -135,7 +152,7 @@ def json_verdict(reply: str, *, key: str | None = None) -> Raw:
     found = _last_object(reply)
     if found is None:
         raise Unreadable("it has no JSON object")
-    if key is None and set(found) >= {"verdict"}:
+    if key is None and "verdict" in found:
         key = "verdict"
     if key is None:
         return found
@@ -161,37 +178,44 @@ def last_dictionary(reply: str) -> Mapping[str, Any]:
 
 
 _QUOTES = "'\"‘’“”"
-_PAIR = re.compile(
-    rf"\s*[{_QUOTES}]?(?P<key>[^{_QUOTES}:：]+)[{_QUOTES}]?\s*[:：]\s*['\"]?(?P<value>[^'\"]+?)['\"]?\s*"
-)
 
 
 def _pair(text: str) -> tuple[str, str]:
-    match = _PAIR.fullmatch(text)
-    if match is None:
-        raise Unreadable(f"{text.strip()!r} in its dictionary is no pair of a name and a number")
-    return match["key"].strip(), match["value"]
+    key, *rest = (part.strip().strip(_QUOTES).strip() for part in re.split(r"[:：]", text))
+    if len(rest) != 1 or not key or not rest[0]:
+        raise Unreadable(f"{quoted(text.strip())} in its dictionary is no pair of a name and a number")
+    return key, rest[0]
 
 
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found and found[key] != value:
-            raise Unreadable(f"{key!r} stands twice in its dictionary")
+            raise Unreadable(f"{quoted(key)} stands twice in its dictionary")
         found[key] = value
     return found
 
 
+_OBJECT = re.compile(r'\{(?=\s*["}])')
+
+
 def _last_object(text: str) -> dict[str, Any] | None:
-    """The last JSON object in a text, with whatever is nested in it."""
-    decoder = json.JSONDecoder()
-    found, at = None, text.find("{")
-    while at >= 0:
+    """The last JSON object in a text, with whatever is nested in it. Raises Unreadable if that one repeats a key."""
+    decoder = json.JSONDecoder(object_pairs_hook=_without_repeats)
+    found: dict[str, Any] | Unreadable | None = None
+    start, tries, read_in_vain = _OBJECT.search(text), 0, 0
+    while start is not None:
+        at = start.start()
         try:
-            value, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            end = at + 1
-        else:
-            found = value if isinstance(value, dict) else found
-        at = text.find("{", end)
+            found, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError, Unreadable) as error:
+            found, end = error if isinstance(error, Unreadable) else found, at + 1
+            tries += 1
+            read_in_vain += error.pos - at if isinstance(error, json.JSONDecodeError) else len(text)
+        # Objects in objects, none of which ends: each would be read to the end again.
+        if tries > BROKEN or read_in_vain > TIMES * len(text):
+            raise Unreadable("it has too many JSON objects that are broken")
+        start = _OBJECT.search(text, end)
+    if isinstance(found, Unreadable):
+        raise found
     return found

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from llm_eval.judging.judgements import dimensions_of
 from llm_eval.judging.subjects import Subject
 from llm_eval.preferences.style import style_of
 from llm_eval.records import Judgement, Score
-from llm_eval.specs import Correctness, JudgeSpec, Pairwise, Ranking, Rating
+from llm_eval.specs import Correctness, Dimensions, JudgeSpec, Pairwise, Ranking, Rating
 
 SampleKey = tuple[str, int]
 """Sample id and attempt."""
@@ -57,7 +58,7 @@ def scores_of(judgements: Sequence[Judgement], subjects: Sequence[Subject], judg
         broken = next((each for each in of_sample if each.status == "failed"), None)
         if broken is not None:
             where = f"turn {broken.turn}: " if len({each.turn for each in of_sample}) > 1 else ""
-            for metric in metrics_of(judge):
+            for metric in (*metrics_of(judge), *_parts(of_sample, subject, judge)):
                 yield _score(subject, metric, None, "failed", f"{where}{broken.explanation}")
             continue
         match judge.verdict:
@@ -69,6 +70,14 @@ def scores_of(judgements: Sequence[Judgement], subjects: Sequence[Subject], judg
                 yield from _pairs(subject, of_sample, kind)
             case Ranking():
                 yield from _ranking(subject, of_sample)
+
+
+def _parts(judgements: Sequence[Judgement], subject: Subject, judge: JudgeSpec) -> Iterator[str]:
+    """Metrics of single turns and dimensions: a sample that failed counts in their rows too."""
+    if isinstance(judge.verdict, Rating) and len(judgements) > 1:
+        yield from (f"rating:turn-{each.turn}" for each in judgements)
+    if isinstance(judge.verdict, Dimensions):
+        yield from (f"rating:{name}" for name in dimensions_of(subject, judge, judge.verdict))
 
 
 def _correctness(subject: Subject, judgements: Sequence[Judgement]) -> Iterator[Score]:
@@ -111,14 +120,14 @@ def _pairs(subject: Subject, judgements: Sequence[Judgement], kind: Pairwise) ->
         preference,
         status,
         said,
-        (preference, float(len(own)), float(len(other))),
+        (preference, float(len(own)), float(len(other)), 1.0),
     )
     wins = math.fsum(_games(each, kind, True) for each in judgements)
     losses = math.fsum(_games(each, kind, False) for each in judgements)
     share = wins / (wins + losses)
     yield _score(subject, "bradley_terry", share, status, said, (wins, losses))
     yield _score(
-        subject, "style_controlled_win_rate", share, status, said, (wins, losses, *style_of(own), *style_of(other))
+        subject, "style_controlled_win_rate", share, status, said, (wins, losses, *style_of(own), *style_of(other), 1.0)
     )
     both = [of_turn for of_turn in turns.values() if len(of_turn) == 2]
     if both:

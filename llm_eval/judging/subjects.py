@@ -21,6 +21,7 @@ class Subject:
     turn: int
     answers: tuple[str, ...]
     others: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    subset_title: str = ""
 
     @property
     def is_blank(self) -> bool:
@@ -47,6 +48,7 @@ def names(subject: Subject, shown: Sequence[tuple[str, ...]], constants: Mapping
         "choices": sample.choices,
         "labels": sample.labels,
         "subset": sample.subset,
+        "subset_title": subject.subset_title,
         "metadata": sample.metadata,
         "turn": subject.turn,
         "turns": _turns(questions, subject.answers, references),

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm_eval.judging.readers import Raw, Unreadable
+from llm_eval.judging.readers import Raw, Unreadable, quoted
 from llm_eval.specs import Correctness, Dimensions, Grade, Pairwise, Ranking, Rating
 
 GRADES: dict[Grade, float] = {"first_much": 1.0, "first": 1.0, "tie": 0.5, "second": 0.0, "second_much": 0.0}
-_NUMBER = re.compile(
-    r"\s*(?P<value>-?\d+(?:\.\d+)?)\s*(?:(?:/|out of|分之)\s*(?P<of>\d+(?:\.\d+)?))?\s*(?:分|points?)?\s*"
-)
+_NUMBER = re.compile(r"(?P<value>-?\d+(?:\.\d+)?) ?(?:(?:/|out of) ?(?P<of>\d+(?:\.\d+)?))? ?(?:分|points?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +64,22 @@ def likely_pair(logprobs: Mapping[str, float], kind: Pairwise) -> Verdict:
     A label that is not among the likeliest tokens has probability 0, as in tatsu-lab/alpaca_eval, logprob_parser.
     Raises Unreadable if neither is there.
     """
-    by_grade = {grade: math.exp(logprobs[label]) for label, grade in kind.labels.items() if label in logprobs}
+    by_grade = {grade: logprobs[label] for label, grade in kind.labels.items() if label in logprobs}
+    by_grade = {grade: logprob for grade, logprob in by_grade.items() if math.isfinite(logprob)}
     if not by_grade:
         raise Unreadable("neither label is among the likeliest first tokens")
-    first = by_grade.get("first", 0.0)
-    value = first / (first + by_grade.get("second", 0.0))
+    likeliest = max(by_grade.values())  # some servers say -9999 for "next to nothing", of which no exponential is left
+    weights = {grade: math.exp(logprob - likeliest) for grade, logprob in by_grade.items()}
+    value = weights.get("first", 0.0) / math.fsum(weights.values())
     return Verdict("first" if value > 0.5 else "second" if value < 0.5 else "tie", value)
 
 
 def ranking(raw: Raw, kind: Ranking, labels: Sequence[str]) -> Verdict:
     """`raw`: a list of labels, or a text of them with `>` or commas between. Raises Unreadable unless each is there."""
-    found = [str(part).strip() for part in (re.split(r"[>,，、\s]+", raw) if isinstance(raw, str) else list(raw))]
-    found = [part for part in found if part]
+    if isinstance(raw, Mapping):
+        raise Unreadable(f"a list is needed, of each of {', '.join(labels)} once, the best first")
+    parts = re.split(r"[>,，、\s]+", raw) if isinstance(raw, str) else list(raw)
+    found = [said for part in parts if (said := str(part).strip())]
     if sorted(found) != sorted(labels):
         raise Unreadable(f"a ranking names each of {', '.join(labels)} once, the best first")
     places = tuple(found.index(label) for label in labels)
@@ -89,16 +91,17 @@ def _label(raw: Raw, labels: Mapping[str, Any], *, ignore_case: bool = True) -> 
     for label in labels:
         if said == label or (ignore_case and said.casefold() == label.casefold()):
             return label
-    shown = said if len(said) <= 60 else f"{said[:60]}…"
-    raise Unreadable(f"{shown!r} is none of {', '.join(labels)}" if said else f"one of {', '.join(labels)} is needed")
+    known = ", ".join(labels)
+    raise Unreadable(f"{quoted(said)} is none of {known}" if said else f"one of {known} is needed")
 
 
 def _number(what: str, raw: Any, kind: Rating) -> float:
-    match = _NUMBER.fullmatch(str(raw)) if not isinstance(raw, bool) else None
+    said = " ".join(str(raw).split())
+    match = _NUMBER.fullmatch(said) if not isinstance(raw, bool) else None
     if match is None:
-        raise Unreadable(f"{what}: {str(raw)[:60]!r} is not a number")
+        raise Unreadable(f"{what}: {quoted(said)} is not a number")
     if match["of"] is not None and float(match["of"]) != kind.high:
-        raise Unreadable(f"{what}: {match[0].strip()!r} is not on the scale of {kind.low:g} to {kind.high:g}")
+        raise Unreadable(f"{what}: {quoted(said)} is not on the scale of {kind.low:g} to {kind.high:g}")
     value = float(match["value"])
     if not kind.low <= value <= kind.high:
         raise Unreadable(f"{what}: {value:g} is not between {kind.low:g} and {kind.high:g}")

@@ -54,25 +54,30 @@ def _share(sums: Sequence[float]) -> float:
 
 
 def _length_controlled(statistics: Sequence[Sequence[float]]) -> Estimate:
-    """Of (preference, length of the model's answer, of the baseline's), lengths in characters."""
+    """Of sums over a sample's attempts: preference, length of the model's answer, of the baseline's, both in
+    characters, and how many attempts."""
     from llm_eval.preferences.length_controlled import Comparison, length_controlled_win_rate
 
-    compared = [Comparison(preference, int(own), int(other)) for preference, own, other in statistics]
+    compared = [
+        Comparison(won / count, round(own / count), round(other / count)) for won, own, other, count in statistics
+    ]
     return length_controlled_win_rate(compared).win_rate
 
 
 def _style_controlled(statistics: Sequence[Sequence[float]]) -> Estimate:
-    """Of (games won, games lost, style of the model's answer, of the baseline's), a style being four numbers."""
+    """Of sums over a sample's attempts: games won, games lost, style of the model's answer, of the baseline's (four
+    numbers each), and how many attempts."""
     from llm_eval.preferences.battles import Battle
     from llm_eval.preferences.style import Style, style_controlled_win_rates
 
     model, baseline = "model", "baseline"
     battles, styles = [], {}
-    for place, (won, lost, *looks) in enumerate(statistics):
+    for place, (won, lost, *summed, count) in enumerate(statistics):
+        looks = [round(each / count) for each in summed]
         question = str(place)
         battles.append(Battle(question, model, baseline, won / (won + lost), won + lost))
-        styles[question, model] = Style(*map(int, looks[:4]))
-        styles[question, baseline] = Style(*map(int, looks[4:]))
+        styles[question, model] = Style(*looks[:4])
+        styles[question, baseline] = Style(*looks[4:])
     return style_controlled_win_rates(baseline, battles, styles, centred=False).win_rates[model]
 
 

@@ -23,6 +23,13 @@ class Correctness(Spec):
     }
     """What the judge writes → what it means."""
 
+    @field_validator("labels")
+    @classmethod
+    def _tells_right_from_wrong(cls, value: dict[str, str]) -> dict[str, str]:
+        if not {"correct", "incorrect"} <= set(value.values()):
+            raise ValueError("labels need one that means `correct` and one that means `incorrect`")
+        return value
+
 
 class Rating(Spec):
     """One number on a scale. Metrics: rating, and with `turns: each` rating:turn-1, rating:turn-2, …"""

@@ -28,6 +28,7 @@ from llm_eval.specs import (
     PlannedBaseline,
     PlannedJudge,
     Ranking,
+    Rating,
     RunSpec,
 )
 from llm_eval.stages import StageContext, baselines
@@ -43,11 +44,13 @@ VERDICTS_VERSION = 1
 
 def check_judge(judge: JudgeSpec, where: str) -> None:
     """Raises InputError if a template does not compile, or the judge names an unknown reader, option or metric."""
-    templates.check(judge.system)
-    templates.check(judge.template)
-    templates.check(judge.ask_again or "")
+    try:
+        for template in (judge.system, judge.template, judge.ask_again or ""):
+            templates.check(template)
+        generation_of(judge)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{where}: {error}") from error
     check_readers(judge.read, where)
-    generation_of(judge)
     if headline_of(judge) not in (*metrics_of(judge),):
         known = ", ".join(metrics_of(judge))
         raise InvalidSpec(f"{where}: headline: {judge.headline!r} is none of this judge's metrics: {known}")
@@ -64,6 +67,13 @@ def check_panel(dataset: DatasetSpec, judges: Sequence[JudgeSpec]) -> None:
     kind = judges[0].verdict
     if judging.combine == "vote" and not isinstance(kind, Correctness | Pairwise):
         raise InvalidSpec(f"dataset {dataset.name!r}: combine: vote is for verdicts of right or wrong, or of pairs")
+    if judging.combine == "vote" and judging.after_rule is None and headline_of(judges[0]) not in panels.VOTED:
+        raise InvalidSpec(
+            f"dataset {dataset.name!r}: combine: vote decides {' or '.join(sorted(panels.VOTED))}, and the headline of "
+            f"judge {judges[0].name!r} is {headline_of(judges[0])!r}"
+        )
+    if len({(judge.verdict.low, judge.verdict.high) for judge in judges if isinstance(judge.verdict, Rating)}) > 1:
+        raise InvalidSpec(f"dataset {dataset.name!r}: judges whose scales differ; a mean over both would mean nothing")
     if judging.after_rule is not None and not isinstance(kind, Correctness):
         raise InvalidSpec(f"dataset {dataset.name!r}: judge.after_rule needs a judge of kind correctness")
     count = len(judging.baselines)
@@ -177,6 +187,7 @@ def shown_to(judge: JudgeSpec, context: StageContext) -> Shown:
     subjects: list[Subject] = []
     broken: dict[int, str] = {}
     for sample in samples:
+        title = run.dataset.subsets.get(sample.subset, sample.subset)
         turns = range(1, 2 + len(sample.follow_ups))
         for attempt in range(run.dataset.generation.attempts):
             if left is not None and (sample.id, attempt) not in left:
@@ -188,7 +199,8 @@ def shown_to(judge: JudgeSpec, context: StageContext) -> Shown:
                 failed = next((answer.error for answer in said if answer.error is not None), None)
                 if failed is not None:
                     broken[len(subjects)] = f"the model's answer failed: {failed}"
-                subjects.append(Subject(sample, attempt, turn, tuple(a.text or "" for a in said), opponents))
+                texts_so_far = tuple(answer.text or "" for answer in said)
+                subjects.append(Subject(sample, attempt, turn, texts_so_far, opponents, title))
     return Shown(subjects, broken)
 
 

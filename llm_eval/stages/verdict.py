@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from llm_eval import layout, tables
-from llm_eval.errors import IncompleteStage
+from llm_eval.errors import EmptyScores, IncompleteStage
 from llm_eval.judging import panels
 from llm_eval.judging.scores import scores_of
 from llm_eval.layout import Layout
@@ -40,7 +40,13 @@ def run(context: StageContext) -> Counts:
     tables.write(layout.join(context.layout.verdicts, "judgements.parquet"), Judgement, found)
     address = layout.join(context.layout.verdicts, "scores.parquet")
     tables.write(address, Score, scores)
-    headline = [s for s in scores if s.metric == headline_metric(context.run)]
+    metric = headline_metric(context.run)
+    headline = [s for s in scores if s.metric == metric]
+    if not headline:
+        raise EmptyScores(
+            f"dataset {dataset.name!r}: the judges' headline {metric!r} has a value of no sample: "
+            f"nothing to average. Every judgement is in {context.layout.verdicts}."
+        )
     check_failures(headline, dataset.max_failed_fraction, address, "judge", context.layout.run_uri)
     counted = Counter(s.status for s in headline)
     return {
