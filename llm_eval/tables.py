@@ -122,6 +122,8 @@ def _values(annotation: Any, array: pa.Array) -> list[Any]:
 
 def _records(record: Any, columns: Iterable[pa.Array]) -> list[Any]:
     values = [_values(hint, column) for hint, column in zip(_hints(record).values(), columns, strict=True)]
+    if any(field.kw_only for field in dataclasses.fields(record)):
+        return [record(**dict(zip(_hints(record), row, strict=True))) for row in zip(*values, strict=True)]
     return [record(*row) for row in zip(*values, strict=True)]
 
 

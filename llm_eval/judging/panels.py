@@ -60,7 +60,7 @@ def _mean(found: Sequence[Score]) -> Score:
 
 
 def _vote(found: Sequence[Score], judges: Mapping[str, object]) -> Score:
-    """A tie where no side of a pair has more than half of all judges."""
+    """A tie where no side of a pair has more than half of all judges, whatever those that failed would have said."""
     verdicts = [None if s.value is None else (s.value > 0.5) - (s.value < 0.5) for s in found]
     said = " | ".join(f"{judge}: {score.explanation}" for judge, score in zip(judges, found, strict=True))
     for side, value in ((1, 1.0), (-1, 0.0)):
@@ -69,7 +69,7 @@ def _vote(found: Sequence[Score], judges: Mapping[str, object]) -> Score:
                 "no_answer" if all(s.status == "no_answer" for s in found if s.value is not None) else "scored"
             )
             return replace(found[0], value=value, status=status, explanation=said, statistics=())
-    if None in verdicts:
+    if any(2 * (verdicts.count(side) + verdicts.count(None)) > len(found) for side in (1, -1)) and None in verdicts:
         return replace(found[0], value=None, status="failed", explanation=f"no majority without it: {said}")
     return replace(found[0], value=0.5, status="scored", explanation=said, statistics=())
 
