@@ -1,6 +1,5 @@
 """A house whose model answers from a file and whose judge is a real server on this machine: it says what tests want."""
 
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
