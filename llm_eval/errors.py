@@ -14,6 +14,7 @@
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
         ├── EmptyScores       a mean of nothing was asked for
+        ├── UntrustedJudge    a judge agrees with people less than its calibration asks for
         └── GateFailed        a checkpoint has lost more than its suite's gate allows
 
 A message names the thing, the value, where it came from, what was allowed, and the next step.
@@ -92,6 +93,10 @@ class TooManyFailures(RunFailed):
 
 
 class EmptyScores(RunFailed):
+    pass
+
+
+class UntrustedJudge(RunFailed):
     pass
 
 

@@ -20,6 +20,7 @@ from llm_eval.specs.datasets import (
 from llm_eval.specs.generation import Generation
 from llm_eval.specs.judges import (
     Baseline,
+    Calibration,
     Correctness,
     Dimensions,
     FileBaseline,
@@ -59,6 +60,7 @@ __all__ = [
     "Aggregation",
     "Backend",
     "Baseline",
+    "Calibration",
     "Channel",
     "Checkpoint",
     "CheckpointFolders",
