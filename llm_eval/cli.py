@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_eval import cli_checkpoints, cli_results, ending, signals
+from llm_eval import cli_checkpoints, cli_judges, cli_results, ending, signals
 from llm_eval.errors import InputError, LlmEvalError
 from llm_eval.settings import Settings
 
@@ -209,6 +209,7 @@ for _stage, _help in {
 
 
 cli_results.add_to(app)
+app.command()(cli_judges.judge_agreement)
 
 
 @app.command("list")

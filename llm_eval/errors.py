@@ -16,6 +16,7 @@
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
         ├── BudgetSpent       what the responses may cost is spent; only a higher budget mends it (no retry)
         ├── EmptyScores       a mean of nothing was asked for
+        ├── UntrustedJudge    a judge agrees with people less than its calibration asks for
         └── GateFailed        a checkpoint has lost more than its suite's gate allows
 
 A message names the thing, the value, where it came from, what was allowed, and the next step.
@@ -112,6 +113,10 @@ class BudgetSpent(RunFailed):
 
 
 class EmptyScores(RunFailed):
+    pass
+
+
+class UntrustedJudge(RunFailed):
     pass
 
 

@@ -92,9 +92,11 @@ def aggregate(
             rows.append(_row(group, "micro", marked == "micro", pooled, _estimate(pooled, metric), pooled_bounds))
     if dataset.headline == "groups":
         over_groups = macro([row.estimate for row in of_groups])
+        parts = [[limits[name] for name in members if name in limits] for members in dataset.groups.values()]
+        bounds = _mean_bounds([_mean_bounds(part) for part in parts if part])
         grouped = {name for members in dataset.groups.values() for name in members}
         pooled = [s for name in order if name in grouped for s in by_subset[name]]
-        rows.append(_row(WHOLE, "groups", True, pooled, over_groups, _mean_bounds([row.bounds for row in of_groups])))
+        rows.append(_row(WHOLE, "groups", True, pooled, over_groups, bounds))
     return rows
 
 

@@ -21,6 +21,7 @@ from llm_eval.specs.datasets import (
 from llm_eval.specs.generation import Generation
 from llm_eval.specs.judges import (
     Baseline,
+    Calibration,
     Correctness,
     Dimensions,
     FileBaseline,
@@ -64,6 +65,7 @@ __all__ = [
     "Backend",
     "Baseline",
     "Budget",
+    "Calibration",
     "Channel",
     "Checkpoint",
     "CheckpointFolders",

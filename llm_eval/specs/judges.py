@@ -100,6 +100,32 @@ class Ranking(Spec):
 VerdictKind = Annotated[Correctness | Rating | Dimensions | Pairwise | Ranking, Field(discriminator="kind")]
 
 
+class Calibration(Spec):
+    """Answers that people have labelled, which a judge of right or wrong must judge as they did before it counts."""
+
+    path: str
+    """csv, tsv, json, jsonl or Parquet; relative: looked for as a files source is."""
+    input: str
+    """Template over a row's columns: the question."""
+    answer: str
+    reference: str = ""
+    """The right answer, where the judge's prompt shows one."""
+    label: str
+    """correct, incorrect or not_attempted."""
+    min_agreement: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the labels that the judge must agree with."""
+    min_kappa: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Cohen's kappa that it must reach."""
+    by: Literal["value", "ci_low"] = "value"
+    """What must reach it: the value itself, or the lower end of its 95 % interval, which few labels do not reach."""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if (self.min_agreement is None) == (self.min_kappa is None):
+            raise ValueError("calibration needs min_agreement or min_kappa, one of both")
+        return self
+
+
 class JudgeSpec(Spec):
     """A judge: a model of the catalog, a prompt, and a way to read its verdict.
 
@@ -134,6 +160,8 @@ class JudgeSpec(Spec):
     """Of conversations: one verdict on the last turn, or one on each."""
     unanswered: Literal["worst", "ask"] = "worst"
     """An empty answer: the worst verdict without asking, or a question for the judge like any other."""
+    calibration: Calibration | None = None
+    """When this judge's verdicts count. Absent: always."""
     headline: str | None = None
     """The metric of this judge that stands for the dataset. Absent: judged_accuracy, rating or win_rate."""
 
@@ -153,6 +181,8 @@ class JudgeSpec(Spec):
                 raise ValueError("probabilities of a second, different question mean something else: ask_again: null")
         elif not self.read:
             raise ValueError("`read` names how the verdict is found, such as [last_tag]")
+        if self.calibration is not None and not isinstance(self.verdict, Correctness):
+            raise ValueError("calibration is for judges of kind correctness")
         if self.structured and [call.name for call in self.read] != ["json_verdict"]:
             raise ValueError("structured: true is read by [json_verdict]")
         return self

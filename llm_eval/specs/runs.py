@@ -76,6 +76,8 @@ class PlannedJudge(Spec):
     """As of a run: identity of what answers."""
     replies: str
     """Identity of whatever decides a reply apart from the prompt: model, weights, decoding."""
+    calibration_sha256: str | None = None
+    """Of its labelled answers."""
 
 
 class PlannedBaseline(Spec):

@@ -17,7 +17,7 @@ from llm_eval.judging.asks import Ask, again, asks_of, generation_of
 from llm_eval.judging.readers import Unreadable
 from llm_eval.records import Judgement, Request, Response
 from llm_eval.specs import JudgeSpec, PlannedJudge
-from llm_eval.stages import Counts, StageContext
+from llm_eval.stages import Counts, StageContext, calibration
 from llm_eval.stages.asking import Asking, Planned
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.judging import Shown, shown_to
@@ -67,6 +67,8 @@ def run(context: StageContext) -> Counts:
             progress.expect(rest)
             return known | {r.request_id: r for r in asking.ask(rest, generation_of(judge.spec))}
 
+        if context.shard.index == 0:  # before the run's own answers cost anything; verdict looks again
+            calibration.check(judge, context.settings, lambda these: judged_by(judge, Shown(these, {}), ask).judgements)
         judged = judged_by(judge, mine, ask)
         peaks = asking.peaks()
     found = Counter(each.status for each in judged.judgements)

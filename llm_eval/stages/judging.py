@@ -31,7 +31,7 @@ from llm_eval.specs import (
     Rating,
     RunSpec,
 )
-from llm_eval.stages import StageContext, baselines
+from llm_eval.stages import StageContext, baselines, calibration
 from llm_eval.stages.render import limited_samples
 from llm_eval.stages.responses import read_responses
 from llm_eval.stages.score import read_scores
@@ -118,7 +118,10 @@ def _planned(
     weights = backend.identity(model, checkpoint, dataset.name, settings)
     decoding = generation.model_dump(mode="json")
     replies = fingerprint(REPLIES_VERSION, model.backend.kind, weights, model.context_tokens, model.chat, decoding)
-    return PlannedJudge(spec=spec, model=model, checkpoint=checkpoint, weights=weights, replies=replies)
+    labels = calibration.pin(spec, settings)
+    return PlannedJudge(
+        spec=spec, model=model, checkpoint=checkpoint, weights=weights, replies=replies, calibration_sha256=labels
+    )
 
 
 def planned_baselines(dataset: DatasetSpec, reference: str, settings: Settings) -> tuple[PlannedBaseline, ...]:
@@ -149,6 +152,7 @@ def identity(dataset: DatasetSpec, judges: Sequence[PlannedJudge], planned: Sequ
         (
             judge.spec.model_dump(mode="json", exclude={"description", "reference", "model"}),
             judge.replies,
+            judge.calibration_sha256,
             [get_reader(call.name).version for call in judge.spec.read],
             [get_metric(name).version for name in metrics_of(judge.spec)],
         )

@@ -18,7 +18,9 @@ from llm_eval.stages.fetch import read_few_shot, read_samples
 
 
 def manifest(context: StageContext) -> str:
-    return layout.join(context.layout.requests, "manifest.json")
+    """Requests are shared by all runs with the same fingerprint, but each run's baselines are looked at."""
+    name = f"manifest-{context.run.run_id}.json" if context.run.baselines else "manifest.json"
+    return layout.join(context.layout.requests, name)
 
 
 def run(context: StageContext) -> Counts:

@@ -12,9 +12,9 @@ from llm_eval.judging.scores import scores_of
 from llm_eval.layout import Layout
 from llm_eval.records import Judgement, Request, Response, Score
 from llm_eval.specs import PlannedJudge, RunSpec
-from llm_eval.stages import Counts, StageContext
+from llm_eval.stages import Counts, StageContext, calibration
 from llm_eval.stages.judge import Replies, judged_by
-from llm_eval.stages.judging import headline_metric, shown_to
+from llm_eval.stages.judging import Shown, headline_metric, shown_to
 from llm_eval.stages.responses import read_some
 from llm_eval.stages.score import check_failures, read_scores
 
@@ -28,7 +28,9 @@ def run(context: StageContext) -> Counts:
     assert dataset.judge is not None  # the stage of judged runs
     of_judges: dict[str, list[Score]] = {}
     found: list[Judgement] = []
+    figures: Counts = {}
     for judge in context.run.judges:
+        figures |= _calibrated(judge, context)
         shown = shown_to(judge.spec, context)
         judged = judged_by(judge, shown, _reader(judge, context))
         found += judged.judgements
@@ -56,7 +58,17 @@ def run(context: StageContext) -> Counts:
         "failed": counted["failed"],
         "judgements": len(found),
         "unreadable": sum(each.status == "failed" and each.reply is not None for each in found),
+        **figures,
     }
+
+
+def _calibrated(judge: PlannedJudge, context: StageContext) -> Counts:
+    """A judge's agreement with people; of several judges, each with its name behind."""
+    read = _reader(judge, context)
+    found = calibration.check(
+        judge, context.settings, lambda these: judged_by(judge, Shown(these, {}), read).judgements
+    )
+    return found if len(context.run.judges) == 1 else {f"{key}@{judge.spec.name}": v for key, v in found.items()}
 
 
 def _reader(judge: PlannedJudge, context: StageContext) -> Callable[[list[Request]], Replies]:

@@ -196,3 +196,60 @@ def test_all_of_mmlu_is_aggregated_in_well_under_two_seconds():
 
     assert time.process_time() - began < 1.5
     assert len(rows) == 57 + 4 * 2 + 2
+
+
+ALIGNBENCH = {
+    "subsets": ["数学", "逻辑", "基本", "中文", "综合", "写作", "角色", "专业"],
+    "groups": {"推理": ["数学", "逻辑"], "语言": ["基本", "中文", "综合", "写作", "角色", "专业"]},
+    "headline": "groups",
+}
+RATING = get_metric("rating")
+
+
+def test_the_mean_of_the_groups_is_alignbench_s_overall_score():
+    """推理 = (4 + 6) / 2 = 5; 语言 = (7 + 7 + 8 + 8 + 9 + 6) / 6 = 7.5; 总分 = (5 + 7.5) / 2 = 6.25.
+
+    Source: open-compass/opencompass, summarizers/subjective/alignmentbench.py, get_capability_results.
+    """
+    means = dict(zip(ALIGNBENCH["subsets"], (4, 6, 7, 7, 8, 8, 9, 6), strict=True))
+    given = [s for name, mean in means.items() for s in scores(name, mean - 1.0, mean + 1.0)]
+    found = named(aggregate(given, RATING, dataset(**ALIGNBENCH), (1.0, 10.0)))
+
+    assert found["推理", "macro"].estimate.value == 5.0
+    assert found["语言", "macro"].estimate.value == 7.5
+    assert found["all", "groups"].estimate.value == 6.25
+    assert found["all", "macro"].estimate.value == 55 / 8
+    assert [key for key, row in found.items() if row.headline] == [("all", "groups")]
+    assert found["all", "groups"].bounds == pytest.approx((6.25, 6.25))
+
+
+def test_bounds_of_the_mean_of_groups_are_those_of_its_subsets():
+    """数学: 4 and a failed one, 逻辑: 6. 推理 between ((4+1)/2 + 6)/2 = 4.25 and ((4+10)/2 + 6)/2 = 6.5; 语言: 8."""
+    given = [*scores("数学", 4.0, None), *scores("逻辑", 6.0), *scores("基本", 8.0)]
+    found = named(aggregate(given, RATING, dataset(**ALIGNBENCH), (1.0, 10.0)))["all", "groups"]
+
+    assert found.estimate.value == (5.0 + 8.0) / 2
+    assert found.bounds == pytest.approx(((4.25 + 8) / 2, (6.5 + 8) / 2))
+    assert (found.samples, found.failed) == (4, 1)
+
+
+def test_a_subset_that_failed_as_a_whole_still_widens_the_bounds():
+    given = [*scores("数学", None), *scores("逻辑", 6.0), *scores("基本", 8.0)]
+    found = named(aggregate(given, RATING, dataset(**ALIGNBENCH), (1.0, 10.0)))["all", "groups"]
+
+    assert found.estimate.value == 7.0
+    assert found.bounds == pytest.approx(((3.5 + 8) / 2, (8 + 8) / 2))
+
+
+def test_a_limited_run_has_the_mean_of_the_groups_there_are():
+    found = named(aggregate(scores("基本", 8.0, 6.0), RATING, dataset(**ALIGNBENCH), (1.0, 10.0)))
+
+    assert found["all", "groups"].estimate.value == 7.0
+    assert ("推理", "macro") not in found
+
+
+def test_a_group_that_failed_as_a_whole_still_widens_the_bounds():
+    given = [*scores("数学", None), *scores("基本", 8.0)]
+    found = named(aggregate(given, RATING, dataset(**ALIGNBENCH), (1.0, 10.0)))["all", "groups"]
+
+    assert found.bounds == pytest.approx(((1 + 8) / 2, (10 + 8) / 2))
