@@ -12,8 +12,9 @@ from llm_eval.catalog import Catalog
 from llm_eval.records import Message, Request, Sample
 from llm_eval.settings import Settings
 from llm_eval.stages.conversations import continued
+from llm_eval.stages.fetch import limited
 from llm_eval.stages.plan import check_dataset
-from llm_eval.stages.render import limited, render_requests
+from llm_eval.stages.render import render_requests
 
 
 @dataclass(frozen=True, slots=True)

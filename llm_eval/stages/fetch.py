@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 from llm_eval import layout, sampling, sources, storage, tables
 from llm_eval.errors import IncompleteStage
 from llm_eval.layout import Layout
@@ -25,6 +28,23 @@ def run(context: StageContext) -> Counts:
 
 def read_samples(place: Layout) -> list[Sample]:
     return _read(place, "samples.parquet")
+
+
+def limited_samples(place: Layout, limit: int | None) -> list[Sample]:
+    """The samples that a run asks about."""
+    return limited(read_samples(place), limit)
+
+
+def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+    """At most `limit` samples, drawn by a hash of their ids, in the order they came.
+
+    A larger limit includes a smaller one's samples, and every subset has its fair chance: the first fifty rows of a
+    benchmark would all be of one subject.
+    """
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    by_hash = sorted(range(len(samples)), key=lambda i: hashlib.sha256(samples[i].id.encode()).digest())
+    return [samples[i] for i in sorted(by_hash[:limit])]
 
 
 def read_few_shot(place: Layout) -> list[Sample]:

@@ -32,7 +32,7 @@ from llm_eval.specs import (
     RunSpec,
 )
 from llm_eval.stages import StageContext, baselines, calibration
-from llm_eval.stages.render import limited_samples
+from llm_eval.stages.fetch import limited_samples
 from llm_eval.stages.responses import read_responses
 from llm_eval.stages.score import read_scores
 

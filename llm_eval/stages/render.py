@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,20 +12,20 @@ from llm_eval.layout import Layout
 from llm_eval.prompts import turn_id
 from llm_eval.records import Message, Request, Sample, Shot
 from llm_eval.specs import DatasetSpec, Prompt
-from llm_eval.stages import Counts, StageContext, baselines
-from llm_eval.stages.fetch import read_few_shot, read_samples
+from llm_eval.stages import Counts, StageContext
+from llm_eval.stages.fetch import limited_samples, read_few_shot
+from llm_eval.stages.rehearsal import rehearse
 
 
 def manifest(context: StageContext) -> str:
-    """Requests are shared by all runs with the same fingerprint, but each run's baselines are looked at."""
-    name = f"manifest-{context.run.run_id}.json" if context.run.baselines else "manifest.json"
+    """Requests are shared by all runs with the same fingerprint, but each run's judges and baselines are looked at."""
+    name = f"manifest-{context.run.run_id}.json" if context.run.judges else "manifest.json"
     return layout.join(context.layout.requests, name)
 
 
 def run(context: StageContext) -> Counts:
     samples = limited_samples(context.layout, context.run.params.limit)
-    for baseline in context.run.baselines:  # before the model is loaded, not after it has answered
-        baselines.read(baseline, samples, context.settings)
+    rehearse(context, samples)
     pool = read_few_shot(context.layout)
     requests = list(render_requests(context.run.dataset, context.run.model.chat, samples, pool))
     tables.write(layout.join(context.layout.requests, "requests.parquet"), Request, requests)
@@ -38,23 +37,6 @@ def read_requests(place: Layout) -> list[Request]:
     if not storage.exists(address):
         raise IncompleteStage(f"{address} is not there: run `llm-eval render {place.run_uri}` first")
     return tables.read(address, Request)
-
-
-def limited_samples(place: Layout, limit: int | None) -> list[Sample]:
-    """The samples that a run asks about."""
-    return limited(read_samples(place), limit)
-
-
-def limited(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
-    """At most `limit` samples, drawn by a hash of their ids, in the order they came.
-
-    A larger limit includes a smaller one's samples, and every subset has its fair chance: the first fifty rows of a
-    benchmark would all be of one subject.
-    """
-    if limit is None or limit >= len(samples):
-        return list(samples)
-    by_hash = sorted(range(len(samples)), key=lambda i: hashlib.sha256(samples[i].id.encode()).digest())
-    return [samples[i] for i in sorted(by_hash[:limit])]
 
 
 def render_requests(

@@ -7,7 +7,7 @@ import pytest
 from llm_eval.errors import InputError, InvalidData, InvalidSpec, MissingSource
 from llm_eval.layout import Layout
 from llm_eval.stages import baselines
-from llm_eval.stages.render import limited_samples
+from llm_eval.stages.fetch import limited_samples
 from tests.builders import PAIR
 
 FILE = {"kind": "file", "name": "other", "path": "others.jsonl", "id": "{{ id }}", "text": "{{ said }}"}

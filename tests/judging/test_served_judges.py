@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from llm_eval.errors import InvalidSpec
 from tests.backends.api_server import said
 
 
@@ -90,3 +91,13 @@ def test_first_tokens_without_either_letter_have_failed(court):
 
 
 BASE = {"kind": "file", "name": "base", "path": "base.jsonl", "id": "{{ id }}", "text": "{{ text }}"}
+
+
+def test_a_judge_s_template_that_fails_is_found_before_the_model_is_asked(court):
+    place = court("right 0")
+    place.house.judge(template="{{ input }} {{ metadata.never_there }}")
+    with place.judged(lambda asked: "never asked"):
+        _, address = place.planned()
+        place.stages(address, "fetch")
+        with pytest.raises(InvalidSpec, match=r"judge 'grader', sample 'q-0': .*never_there"):
+            place.stages(address, "render")

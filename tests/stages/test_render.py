@@ -5,7 +5,8 @@ import pytest
 from llm_eval.errors import InvalidData, InvalidSpec
 from llm_eval.prompts import chat_prompt, text_prompt
 from llm_eval.records import Message, Shot
-from llm_eval.stages.render import limited, render_requests
+from llm_eval.stages.fetch import limited
+from llm_eval.stages.render import render_requests
 from tests.builders import choice_sample, sample
 
 POOL = [choice_sample(f"shot-{i}", input=f"Shot {i}?", targets=("ABCD"[i],), subset="law") for i in range(3)]
