@@ -18,6 +18,7 @@ from llm_eval.specs.datasets import (
     Source,
 )
 from llm_eval.specs.generation import Generation
+from llm_eval.specs.humans import Human, HumanPreference, HumanRating
 from llm_eval.specs.judges import (
     Baseline,
     Correctness,
@@ -77,6 +78,9 @@ __all__ = [
     "Grade",
     "HubRevisions",
     "HuggingFaceSource",
+    "Human",
+    "HumanPreference",
+    "HumanRating",
     "JudgeSpec",
     "Judging",
     "ModelSpec",
