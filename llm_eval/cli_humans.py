@@ -34,6 +34,8 @@ def export(
     """Write a blinded sheet for people to fill in: the column `verdict` takes 1, 2, tie, or a number."""
     from llm_eval.human import rounds, sheets
 
+    format = format or output.suffix.removeprefix(".")
+    sheets.check_format(format)  # before a round is picked for it
     settings, now = context.obj.settings, datetime.now(UTC)
     suite, slash, _ = name.partition("/")
     if slash and seed:
@@ -43,7 +45,7 @@ def export(
     else:
         spec = context.obj.catalog.suite(suite)
         made = rounds.start(settings, spec, rounds.new_name(spec, now), seed or secrets.token_hex(8), now)
-    data = sheets.export(made, format or output.suffix.removeprefix("."), rater)
+    data = sheets.export(made, format, rater)
     try:
         output.write_bytes(data)
     except OSError as error:

@@ -13,7 +13,7 @@ from llm_eval.remote import ids
 from llm_eval.specs import SuiteSpec
 
 ABOUT = """Each question waits under *Required actions* until somebody answers it or its time is over; an item that
-nobody answered is counted, never scored. What models wrote stands in blocks of code, as they wrote it."""
+nobody answered is counted, never scored. What models wrote is shown as they wrote it, and cannot act."""
 
 
 def build_human_dag(suite: SuiteSpec) -> DAG:
@@ -37,7 +37,9 @@ def build_human_dag(suite: SuiteSpec) -> DAG:
             suite=suite.name,
             human=human.model_dump(mode="json"),
             map_index_template="{{ task.question }}",
-            params={"comment": Param("", type="string", title="Comment", description="If there is more to say.")},
+            params={
+                "comment": Param(None, type=["null", "string"], title="Comment", description="If there is more to say.")
+            },
         ).expand(question=pick.output)
         chain(ask, CollectOperator(task_id="collect", suite=suite.name))
     # Only now: see graph.py.

@@ -10,21 +10,26 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator
 
 from llm_eval.airflow.failures import in_airflow_words
 from llm_eval.catalog import Catalog
-from llm_eval.errors import InputError
+from llm_eval.errors import InputError, StorageError
 from llm_eval.settings import Settings
 from llm_eval.specs import Human
 
+if TYPE_CHECKING:
+    from llm_eval.human.rounds import Round
+
 logger = logging.getLogger(__name__)
 
+PAUSES = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0)
 MOST = 200
 """Questions of one round in the UI: each is a task of its own, and larger rounds are easier in a sheet."""
 
@@ -84,7 +89,7 @@ class AskOperator(HITLOperator):  # type: ignore[misc]
         from llm_eval.human import rounds, showing
 
         with in_airflow_words():
-            made = self._round(context)
+            made = round_of(self.suite, context)
             position, rater = map(int, self.question.split("/"))
             items = made.items
             item = items[position - 1]
@@ -105,11 +110,11 @@ class AskOperator(HITLOperator):  # type: ignore[misc]
         from llm_eval.human.records import Answer
 
         answer = super().execute_complete(context, event)
-        with in_airflow_words():
-            made = self._round(context)
+
+        def record() -> None:
+            made = round_of(self.suite, context)
             (chosen,) = answer["chosen_options"]
             user = answer["responded_by_user"] or {}
-            now = datetime.now(UTC).isoformat(timespec="microseconds")
             recorded = Answer(
                 item_id=made.items[int(self.question.split("/")[0]) - 1].id,
                 rater=user.get("name") or user.get("id") or "unknown",
@@ -117,16 +122,35 @@ class AskOperator(HITLOperator):  # type: ignore[misc]
                 comment=str((answer["params_input"] or {}).get("comment") or ""),
                 answered_at=answer["responded_at"].isoformat(),
                 source="airflow",
-                recorded_at=now,
+                recorded_at=datetime.now(UTC).isoformat(timespec="microseconds"),
             )
             rounds.add_answers(made, f"airflow-{self.question.replace('/', '-')}", [recorded])
 
-    def _round(self, context: Mapping[str, Any]) -> Any:
-        from llm_eval import layout
-        from llm_eval.human import rounds
+        with in_airflow_words():
+            patiently(record)
 
-        root = Settings.from_environment(os.environ).root
-        return rounds.read(layout.human_round(root, self.suite, rounds.name_of(context["dag_run"].run_id)))
+
+def round_of(suite: str, context: Mapping[str, Any]) -> Round:
+    """The run's round. Raises StorageError, which is tried again, if it cannot be seen: Airflow knows it was picked."""
+    from llm_eval.human import rounds
+
+    root = Settings.from_environment(os.environ).root
+    try:
+        return rounds.find(root, f"{suite}/{rounds.name_of(context['dag_run'].run_id)}")
+    except InputError as error:
+        raise StorageError(f"{error} It was picked, but is not to be seen. Is the root there, and the same?") from error
+
+
+def patiently(action: Callable[[], None], pauses: Sequence[float] = PAUSES) -> None:
+    """Do what may fail because the root is away, for some minutes. A task that is tried again asks its question anew,
+    and what was answered would be lost."""
+    for pause in pauses:
+        try:
+            return action()
+        except StorageError as error:
+            logger.warning("tried again in %g s: %s", pause, error)
+            time.sleep(pause)
+    return action()
 
 
 class CollectOperator(BaseOperator):  # type: ignore[misc]
@@ -141,12 +165,10 @@ class CollectOperator(BaseOperator):  # type: ignore[misc]
         self.suite = suite
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        from llm_eval.human import rounds
         from llm_eval.human.report import render, report
 
         with in_airflow_words():
-            root = Settings.from_environment(os.environ).root
-            made = rounds.find(root, f"{self.suite}/{rounds.name_of(context['dag_run'].run_id)}")
-            outcome = report(root, made)
+            made = round_of(self.suite, context)
+            outcome = report(Settings.from_environment(os.environ).root, made)
         for line in render(made, outcome, "table").splitlines():
             logger.info("%s", line)

@@ -47,10 +47,15 @@ def verdicts(made: Round) -> tuple[str, ...]:
 
 def export(made: Round, format: str, rater: str = "") -> bytes:
     """The sheet of a round, verdicts blank. Raises UnknownName for another format, InputError for a text too long."""
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
+    check_format(format)
     rows = [[_escaped(cell) for cell in row] for row in _rows(made, rater)]
     return _csv(made, rows) if format == "csv" else _xlsx(made, rows)
+
+
+def check_format(format: str) -> None:
+    """Raises UnknownName for a format that there is none of."""
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
 
 
 def _rows(made: Round, rater: str) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from llm_eval.specs import Human, HumanPreference
 
 SKIP = "Skip"
 _TICKS = re.compile(r"`+")
+_MERGED = re.compile(r"^ +| {2,}| +$")
 _CONTROL = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
 # Characters that turn the direction of what follows: an answer could be made to read otherwise.
 _TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\N{REPLACEMENT CHARACTER}")
@@ -19,14 +20,21 @@ def plain(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROL | _TURNING)
 
 
-def fenced(text: str) -> str:
-    """`text` as a block of code, in which Markdown and HTML mean nothing; no line of it can end the block.
+def verbatim(text: str) -> str:
+    """`text` as Markdown that shows it and nothing else: each line a span of code, in which Markdown, HTML and links
+    mean nothing, and which no run of backticks within it can end.
 
-    Source: CommonMark 0.31, 4.5: a block ends at a fence at least as long as the one that began it.
+    Spans and not one block of code, whose line ends Airflow 3.3 shows as blanks. Blanks that HTML would merge become
+    ones that it keeps. Source: CommonMark 0.31, 6.1: a span ends at a run of backticks exactly as long as the first.
     """
-    shown = plain(text)
-    fence = "`" * max(3, 1 + max((len(ticks) for ticks in _TICKS.findall(shown)), default=0))
-    return f"{fence}\n{shown}\n{fence}"
+    return "\\\n".join(_span(line) for line in plain(text).expandtabs(4).split("\n"))
+
+
+def _span(line: str) -> str:
+    line = _MERGED.sub(lambda blanks: "\N{NO-BREAK SPACE}" * len(blanks[0]), line) or "\N{NO-BREAK SPACE}"
+    ticks = "`" * (1 + max((len(ticks) for ticks in _TICKS.findall(line)), default=0))
+    beside = " " if "`" in (line[0], line[-1]) else ""
+    return f"{ticks}{beside}{line}{beside}{ticks}"
 
 
 def subject(item: Item, human: Human, count: int) -> str:
@@ -42,9 +50,9 @@ def question_of(human: Human) -> str:
 def body(item: Item, human: Human) -> str:
     """Markdown: the instructions, the question, and each answer."""
     parts = [human.instructions.strip()] if human.instructions.strip() else []
-    parts += ["**Question**", fenced(item.question)]
+    parts += ["**Question**", verbatim(item.question)]
     for title, answer in zip(titles(human), item.answers, strict=True):
-        parts += [f"**{title}**", fenced(answer) if answer.strip() else "*The answer is empty.*"]
+        parts += [f"**{title}**", verbatim(answer) if answer.strip() else "*The answer is empty.*"]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,16 +3,22 @@
 import json
 import time
 from collections import Counter
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pyarrow.parquet as pq
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from rich.console import Console
 
 from llm_eval import results
 from llm_eval.airflow.factory import human_dags
+from llm_eval.airflow.humans import PickOperator, patiently, round_of
 from llm_eval.airflow.stack import Stack
+from llm_eval.catalog import Catalog
+from llm_eval.errors import StorageError
 from llm_eval.human import rounds
+from llm_eval.human.showing import verbatim
 from llm_eval.remote.client import RequestRefused
 from llm_eval.remote.watch import wait_for
 from llm_eval.settings import Settings
@@ -70,6 +76,47 @@ def test_every_question_is_a_task_of_its_own_between_pick_and_collect(place):
     assert [dag.params.get_param("seed").value] == [None]
 
 
+def test_an_answer_waits_for_a_root_that_is_away(place):
+    tries = []
+
+    def record():
+        tries.append(1)
+        if len(tries) < 3:
+            raise StorageError("the root is away")
+
+    patiently(record, pauses=(0.0, 0.0))
+
+    assert len(tries) == 3
+    with pytest.raises(StorageError):
+        patiently(lambda: tries.append(1) or rounds_away(), pauses=(0.0,))
+    assert len(tries) == 5
+
+
+def rounds_away():
+    raise StorageError("the root is away")
+
+
+def test_a_round_that_was_picked_and_is_not_to_be_seen_is_tried_again(place):
+    with pytest.raises(StorageError, match="Is the root there, and the same"):
+        round_of("people", {"dag_run": SimpleNamespace(run_id="manual__1")})
+
+
+def test_a_round_of_too_many_questions_is_refused_and_sheets_are_named(place):
+    make_people(place, samples=12, raters=2, users=["ada", "bob"])
+    for name in ("ada", "bob"):
+        run_all(Catalog(place.settings.catalogs), place.settings, Wish(name, "asked", RunParams()))
+    context = {"params": {}, "dag_run": SimpleNamespace(run_id="manual__1")}
+
+    questions = PickOperator(task_id="pick", suite="people").execute(context)
+
+    assert len(questions) == 24
+    assert questions[:3] == ["1/1", "1/2", "2/1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llm_eval.airflow.humans.MOST", 20)
+        with pytest.raises(AirflowFailException, match=r"24 questions, .*llm-eval human export people/manual--1"):
+            PickOperator(task_id="pick", suite="people").execute(context)
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, small_catalog):
     folder = tmp_path_factory.mktemp("people")
@@ -78,8 +125,6 @@ def running(tmp_path_factory, small_catalog):
         patch.setenv("LLM_EVAL_CATALOG", str(place.catalog))
         patch.setenv("LLM_EVAL_ROOT", str(place.root))
         settings = Settings.from_environment({"LLM_EVAL_CATALOG": str(place.catalog), "LLM_EVAL_ROOT": str(place.root)})
-        from llm_eval.catalog import Catalog
-
         for model in ("ada", "bob"):
             run_all(Catalog(settings.catalogs), settings, Wish(model, "asked", RunParams()))
         with Stack(folder / "airflow") as stack:
@@ -113,7 +158,8 @@ def test_people_are_asked_in_airflow_and_what_they_say_is_published(running):
     for question in questions:
         assert question["options"] == ["Answer 1", "Answer 2", "Tie", "Skip"]
         assert [user["id"] for user in question["assigned_users"]] == ["admin"]
-        assert f"`````\n{HOSTILE}" in question["body"]  # a longer fence than any that the model wrote; no template
+        assert verbatim(HOSTILE) in question["body"]  # and no template of it rendered
+        assert "7 * 7" in question["body"]
         assert [name for name in ("ada", "bob", dag_run.run_id) if name in question["body"] + question["subject"]] == []
 
     def position(question):
