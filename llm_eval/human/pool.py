@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llm_eval import layout, results
-from llm_eval.errors import LlmEvalError
+from llm_eval.errors import IncompleteStage, InputError
 from llm_eval.human.judges import disagreements
 from llm_eval.human.picking import Candidate, Side
 from llm_eval.layout import Layout
@@ -45,7 +45,7 @@ def candidates(settings: Settings, suite: SuiteSpec, human: Human) -> tuple[list
                 if model not in rows:
                     raise LookupError("no run has been published")
                 runs.append(answered(settings.root, rows[model], reference))
-            except (LookupError, LlmEvalError) as missing:
+            except (LookupError, InputError, IncompleteStage) as missing:
                 notes.append(f"{model} on {reference}: not asked about: {missing}")
         found += _of_dataset(settings, human, reference, runs, notes)
     for note in notes:
@@ -62,7 +62,8 @@ def _newest(settings: Settings, models: Sequence[str], reference: str) -> dict[s
 
 
 def answered(root: str, row: Result, reference: str) -> Answered:
-    """What a published run said. Raises LookupError for one without texts, LlmEvalError where files are gone."""
+    """What a published run said. Raises LookupError for one without texts, InputError or IncompleteStage where files
+    are gone."""
     uri = layout.run_uri(root, row.model, reference, row.run_id)
     run = baselines.load(uri)
     if run.dataset.prompt.kind != "generate":
@@ -113,7 +114,7 @@ def _against_baseline(settings: Settings, reference: str, run: Answered, notes: 
     samples = [run.questions[sample_id] for sample_id in run.texts if sample_id in run.questions]
     try:
         answers = baselines.read(baseline, samples, settings)
-    except LlmEvalError as missing:
+    except (InputError, IncompleteStage) as missing:
         notes.append(f"{run.label} on {reference}: not asked about: {missing}")
         return []
     found = []
@@ -139,7 +140,7 @@ def _candidate(reference: str, sample_id: str, runs: Sequence[Answered]) -> Cand
 def _question(sample: Sample) -> str:
     """All that the user says, and the choices there are."""
     choices = [f"{label}. {choice}" for label, choice in zip(sample.labels, sample.choices, strict=True)]
-    return "\n".join([_turns((sample.input, *sample.follow_ups)), *choices])
+    return _turns(("\n".join([sample.input, *choices]), *sample.follow_ups))
 
 
 def _turns(texts: Sequence[str]) -> str:

@@ -1,6 +1,8 @@
 """People asked through a real Airflow: the questions as its REST API and its UI have them, answers, published rows."""
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ from llm_eval.human import rounds
 from llm_eval.human.showing import verbatim
 from llm_eval.remote.client import RequestRefused
 from llm_eval.remote.watch import wait_for
-from llm_eval.settings import Settings
+from llm_eval.settings import HOME, Settings
 from llm_eval.specs import RunParams
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish
@@ -74,6 +76,17 @@ def test_every_question_is_a_task_of_its_own_between_pick_and_collect(place):
     assert dag.get_task("ask").is_mapped
     assert dag.timetable.serialize()["expressions"] == ["0 6 * * 1"]
     assert [dag.params.get_param("seed").value] == [None]
+
+
+@pytest.mark.slow
+def test_the_dag_file_imports_nothing_heavy(place):
+    make_people(place)
+    heavy = {"torch", "transformers", "pandas", "pyarrow", "great_expectations", "kubernetes", "openai", "openpyxl"}
+    script = f"import runpy, sys; dags = runpy.run_path('dags/humans.py'); print(sorted({heavy!r} & set(sys.modules)))"
+
+    parsed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=HOME)
+
+    assert parsed.stdout.splitlines()[-1] == "[]", parsed.stderr
 
 
 def test_an_answer_waits_for_a_root_that_is_away(place):

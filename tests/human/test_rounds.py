@@ -1,3 +1,5 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,7 +10,8 @@ from llm_eval.errors import InputError
 from llm_eval.human import rounds
 from llm_eval.human.records import AgreementRow, Answer
 from llm_eval.human.report import render, report
-from llm_eval.records import PublishedJudgement, SampleResult
+from llm_eval.records import PublishedJudgement, Result, SampleResult
+from llm_eval.reporting import render as leaderboard
 from tests.builders import NOON
 from tests.human.conftest import DATASET, QUESTIONS
 
@@ -330,3 +333,90 @@ def test_a_round_that_is_not_there_is_named(house, name):
 
     with pytest.raises(InputError, match="llm-eval human"):
         rounds.find(house.settings.root, name)
+
+
+def test_a_question_is_shown_with_its_choices_and_a_conversation_with_its_turns(house):
+    fields = {**DATASET["fields"], "choices": "{{ choices }}", "follow_ups": ["Why {{ id }}?"]}
+    house.jsonl("colours.jsonl", [{"id": 0, "question": "Which?", "choices": ["red", "blue"], "answer": "A"}])
+    house.dataset(**{**DATASET, "fields": fields})
+    house.model(name="ada", backend={"kind": "scripted", "replies": ["Because."]}, chat=True)
+    house.asks(RATING, models=["ada"], samples=1)
+    house.run("ada")
+
+    (item,) = start(house).items
+
+    assert item.question == "[turn 1]\nWhich?\nA. red\nB. blue\n\n[turn 2]\nWhy 0?"
+    assert item.answers == ("[turn 1]\nBecause.\n\n[turn 2]\nBecause.",)
+
+
+def test_answers_that_failed_are_not_asked_about(house):
+    house.dataset(**DATASET, max_failed_fraction=1.0)
+    house.model(name="ada", backend={"kind": "scripted", "failing": 0.5})
+    house.asks(RATING, models=["ada"], samples=QUESTIONS)
+    house.run("ada")
+    (row,) = (r for r in results.summary(house.settings.root, models=["ada"]) if r.headline)
+    assert 0 < row.failed < QUESTIONS
+
+    made = start(house)
+
+    assert len(made.items) == QUESTIONS - row.failed
+    assert made.notes == (f"colours, ada: only {len(made.items)} samples have answers, of {QUESTIONS} asked for",)
+
+
+def test_models_that_were_asked_different_questions_are_not_compared(house):
+    house.run("ada")
+    house.jsonl("colours.jsonl", [{"id": i, "question": f"Another {i}?", "answer": "A"} for i in range(QUESTIONS)])
+    house.run("bob")
+
+    with pytest.raises(InputError, match="colours, ada and bob: they were asked different questions"):
+        start(house)
+
+
+def test_of_three_models_each_is_compared_with_each(house):
+    house.answers("eve", {i: f"e-text {i}" for i in range(QUESTIONS)})
+    house.asks({"kind": "preference"}, models=["ada", "bob", "eve"], samples=1)
+    house.run("ada", "bob", "eve")
+    made = start(house)
+    keys = {key.item_id: key for key in made.keys}
+    assert sorted(tuple(sorted(key.models)) for key in made.keys) == [("ada", "bob"), ("ada", "eve"), ("bob", "eve")]
+    record(
+        made,
+        *(answer(made, i, ("first", "second")[keys[i.id].models.index(min(keys[i.id].models))]) for i in made.items),
+    )
+
+    report(house.settings.root, made)
+
+    assert {row.model: (row.value, row.samples) for row in human_rows(house)} == {
+        "ada": (1.0, 1),
+        "bob": (0.5, 1),
+        "eve": (0.0, 1),
+    }
+
+
+def test_a_leaderboard_has_a_line_of_what_people_said(house):
+    house.run()
+    made = start(house)
+    record(made, *(answer(made, item, side) for item, side in zip(made.items, prefers(made, "ada"), strict=True)))
+
+    report(house.settings.root, made)
+
+    board = leaderboard(results.current(results.summary(house.settings.root)), "table")
+    (line,) = (line for line in board.splitlines() if "human_preference" in line)
+    assert re.search(r"100\.00 .*0\.00 ", line)
+    assert len(board_lines := [each for each in board.splitlines() if "colours" in each]) == 2, board_lines
+
+
+def test_rows_follow_a_run_that_is_published_again(house):
+    house.run()
+    made = start(house)
+    record(made, answer(made, made.items[0], "first"))
+    report(house.settings.root, made)
+    (headline,) = (r for r in results.summary(house.settings.root, models=["ada"]) if r.headline)
+    folder = Path(house.settings.root, "results", "summary", "model=ada", "dataset=colours")
+    again = replace(headline, evaluated_at=NOON.replace(year=2100).isoformat())
+    tables.write(str(folder / f"{headline.run_id}.parquet"), Result, [again])
+    assert [row.model for row in human_rows(house)] == ["bob"]
+
+    report(house.settings.root, made)
+
+    assert sorted(row.model for row in human_rows(house)) == ["ada", "bob"]

@@ -101,6 +101,23 @@ def test_no_cell_of_a_sheet_is_a_formula_and_all_texts_come_back(house, format):
     assert len({item.answers[0] for item in made.items}) > 4
 
 
+def test_an_exported_workbook_is_filled_in_as_a_spreadsheet_does(house, made):
+    from openpyxl import load_workbook
+
+    book = load_workbook(io.BytesIO(sheets.export(made, "xlsx", "eve")))
+    sheet = book.active
+    place = [cell.value for cell in sheet[1]].index("verdict") + 1
+    sheet.cell(2, place).value, sheet.cell(3, place).value, sheet.cell(4, place).value = 1, 2.0, "TIE"
+    data = io.BytesIO()
+    book.save(data)
+
+    take(house, data.getvalue(), "eve.xlsx")
+
+    assert [validation.formula1 for validation in sheet.data_validations.dataValidation] == ['"1,2,tie"']
+    found = {each.item_id: each.answer for each in rounds.answers_of(made)}
+    assert [found.get(item.id) for item in made.items] == ["first", "second", "tie", None]
+
+
 def test_control_characters_are_shown_as_pictures(house):
     house.asks(RATING, samples=1, models=["ada"])
     house.answers("ada", dict.fromkeys(range(QUESTIONS), "a\x1b[31m\x00b\r\nc"))
