@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param, chain
 
 from llm_eval.airflow.failures import RETRIES
+from llm_eval.airflow.graph import suite_results
 from llm_eval.airflow.humans import AskOperator, CollectOperator, PickOperator
 from llm_eval.airflow.notify import failure_notice
 from llm_eval.airflow.params import DRAFT
@@ -41,7 +42,8 @@ def build_human_dag(suite: SuiteSpec) -> DAG:
                 "comment": Param(None, type=["null", "string"], title="Comment", description="If there is more to say.")
             },
         ).expand(question=pick.output)
-        chain(ask, CollectOperator(task_id="collect", suite=suite.name))
+        # Its leaderboard has lines of what people said.
+        chain(ask, CollectOperator(task_id="collect", suite=suite.name, outlets=[suite_results(suite)]))
     # Only now: see graph.py.
     seed = Param(
         None,

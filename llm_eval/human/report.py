@@ -45,9 +45,8 @@ def _title(made: Round) -> str:
 
 def _lead(outcome: Outcome) -> str:
     c = outcome.counts
-    return (
-        f"{c.answered:,} of {c.asked:,} answers, {c.raters} raters; {c.unanswered:,} of {c.items:,} items unanswered."
-    )
+    said = f"{c.answered:,} answers by {c.raters:,} people, {c.asked:,} were asked for"
+    return f"{said}; {c.unanswered:,} of {c.items:,} items are unanswered."
 
 
 def _sections(outcome: Outcome) -> Iterator[tuple[Sequence[str], list[list[str]]]]:

@@ -74,6 +74,7 @@ def test_every_question_is_a_task_of_its_own_between_pick_and_collect(place):
         "collect": set(),
     }
     assert dag.get_task("ask").is_mapped
+    assert [asset.name for asset in dag.get_task("collect").outlets] == ["results__people"]  # its leaderboard follows
     assert dag.timetable.serialize()["expressions"] == ["0 6 * * 1"]
     assert [dag.params.get_param("seed").value] == [None]
 
@@ -160,7 +161,8 @@ def questions_of(stack, dag_run, count):
 @pytest.mark.airflow
 def test_people_are_asked_in_airflow_and_what_they_say_is_published(running):
     stack, place = running
-    stack.client.set_paused("human__people", False)
+    for dag_id in ("human__people", "leaderboard__people"):
+        stack.client.set_paused(dag_id, False)
     dag_run = stack.client.trigger("human__people", {"seed": "golden"})
 
     address, questions = questions_of(stack, dag_run, 3)
@@ -203,3 +205,12 @@ def test_people_are_asked_in_airflow_and_what_they_say_is_published(running):
     }
     told = json.loads((place.root / "human" / "people" / made.name / "agreement.json").read_text())
     assert told["counts"] == {"items": 3, "asked": 3, "answered": 2, "unanswered": 1, "raters": 1}
+    limit = time.monotonic() + RUN_SECONDS
+    while "human_preference" not in _leaderboard(place):
+        assert time.monotonic() < limit
+        time.sleep(0.5)
+
+
+def _leaderboard(place):
+    path = place.root / "leaderboards" / "people" / "leaderboard.txt"
+    return path.read_text() if path.exists() else ""
