@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_eval import cli_checkpoints, cli_judges, cli_results, ending, signals
+from llm_eval import cli_checkpoints, cli_humans, cli_judges, cli_results, ending, signals
 from llm_eval.errors import InputError, LlmEvalError
 from llm_eval.settings import Settings
 
@@ -272,6 +272,7 @@ def schema(
 
 
 app.add_typer(cli_checkpoints.app, name="checkpoint")
+app.add_typer(cli_humans.app, name="human")
 app.command()(cli_checkpoints.backfill)
 
 

@@ -106,6 +106,11 @@ def trend(root: str, model: str) -> str:
     return join(root, "reports", model)
 
 
+def human_round(root: str, suite: str, name: str) -> str:
+    """The folder of one round of questions to people."""
+    return join(root, "human", suite, name)
+
+
 def results(root: str, table: str) -> str:
     return join(root, "results", table)
 

@@ -82,10 +82,11 @@ def _kappa(rated: Rated, labels: Sequence[Rating], worth: Callable[[int], float]
     observed = float((weights * shares).sum())
     chance = float(shares.sum(axis=1) @ weights @ shares.sum(axis=0))
     value, error = (observed - chance) / (1 - chance), _standard_error(shares, weights, n)
-    if error > 1e-9:
+    alike = sum(a == b for a, b in zip(rated.first, rated.second, strict=True))
+    if alike < n and error > 0:
         low, high = max(value - Z_95 * error, -1.0), min(value + Z_95 * error, 1.0)
         return Agreement(value, error, low, high, n, rated.left_out)
-    same = wilson(sum(a == b for a, b in zip(rated.first, rated.second, strict=True)), n)
+    same = wilson(alike, n)
     low, high = ((share - chance) / (1 - chance) for share in (same.ci_low, same.ci_high))
     return Agreement(value, None, max(min(low, value), -1.0), min(max(high, value), 1.0), n, rated.left_out)
 
@@ -97,4 +98,5 @@ def _standard_error(shares: Matrix, weights: Matrix, n: int) -> float:
     means = (weights @ columns)[:, None] + (rows @ weights)[None, :]
     spread = float((shares * (weights * (1 - chance) - means * (1 - observed)) ** 2).sum())
     spread -= (observed * chance - 2 * chance + observed) ** 2
-    return math.sqrt(max(spread, 0.0) / n) / (1 - chance) ** 2
+    # What rounding leaves of nothing; one disagreement of n items leaves some (1 - chance)² / n.
+    return math.sqrt(spread / n) / (1 - chance) ** 2 if spread > 1e-14 else 0.0

@@ -96,6 +96,15 @@ def leaderboard_dags(only: str | None = None, settings: Settings | None = None) 
     return {dag_id: build_leaderboard_dag(suite) for dag_id, suite in dags if only in (None, dag_id)}
 
 
+def human_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:
+    dags = [(ids.human_dag_id(suite.name), suite) for suite in _suites(_catalog(settings)) if suite.human]
+    if not dags:
+        return {}
+    from llm_eval.airflow.human_graph import build_human_dag  # brings Airflow's operators that ask people
+
+    return {dag_id: build_human_dag(suite) for dag_id, suite in dags if only in (None, dag_id)}
+
+
 def checkpoint_dags(only: str | None = None, settings: Settings | None = None) -> dict[str, DAG]:
     """What stands around the checkpoints of the models that have any: see checkpoint_graph.py."""
     settings = settings or Settings.from_environment(os.environ)
@@ -169,10 +178,11 @@ def _suites(catalog: Catalog) -> list[SuiteSpec]:
 def _suite(catalog: Catalog, name: str) -> SuiteSpec:
     """The suite. Raises InvalidSpec also for a schedule that Airflow would find out about later, all DAGs at hand."""
     suite = catalog.suite(name)
-    if suite.schedule is not None and not croniter.is_valid(suite.schedule):
-        raise InvalidSpec(
-            f"{catalog.path('suites', name)}: schedule: {suite.schedule!r} is no cron expression, such as '0 2 * * *'"
-        )
+    for field, schedule in (("schedule", suite.schedule), ("human.schedule", suite.human and suite.human.schedule)):
+        if schedule is not None and not croniter.is_valid(schedule):
+            raise InvalidSpec(
+                f"{catalog.path('suites', name)}: {field}: {schedule!r} is no cron expression, such as '0 2 * * *'"
+            )
     return suite
 
 

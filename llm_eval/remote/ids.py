@@ -33,6 +33,10 @@ def leaderboard_dag_id(suite: str) -> str:
     return SEPARATOR.join(("leaderboard", suite))
 
 
+def human_dag_id(suite: str) -> str:
+    return SEPARATOR.join(("human", suite))
+
+
 def report_dag_id(suite: str, model: str) -> str:
     return SEPARATOR.join(("report", suite, model))
 

@@ -19,6 +19,7 @@ from llm_eval.specs.datasets import (
     Source,
 )
 from llm_eval.specs.generation import Generation
+from llm_eval.specs.humans import Human, HumanPreference, HumanRating
 from llm_eval.specs.judges import (
     Baseline,
     Calibration,
@@ -84,6 +85,9 @@ __all__ = [
     "Grade",
     "HubRevisions",
     "HuggingFaceSource",
+    "Human",
+    "HumanPreference",
+    "HumanRating",
     "JudgeSpec",
     "Judging",
     "Lookup",

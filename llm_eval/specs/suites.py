@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from llm_eval.specs.base import DatasetReference, Name, Spec
+from llm_eval.specs.humans import Human
 from llm_eval.specs.notifications import Channel
 
 
@@ -38,6 +39,8 @@ class SuiteSpec(Spec):
     datasets: Annotated[tuple[DatasetReference, ...], Field(min_length=1)]
     gate: Gate | None = None
     """When a checkpoint's report fails. Absent: never."""
+    human: Human | None = None
+    """What people are asked about the answers. Absent: nothing."""
     notify: tuple[Channel, ...] = ()
     """Who is told when a run fails or is late, a gate does not let a checkpoint pass, or the leaderboard changes."""
     late_after_hours: Annotated[float, Field(gt=0, le=8760)] | None = None
@@ -61,4 +64,19 @@ class SuiteSpec(Spec):
     def _somebody_hears_of_late_runs(self) -> Self:
         if self.late_after_hours is not None and not any("late" in channel.events for channel in self.notify):
             raise ValueError("late_after_hours without a channel under `notify` that is told of late runs")
+        return self
+
+    @model_validator(mode="after")
+    def _people_are_asked_about_the_suite(self) -> Self:
+        if self.human is None:
+            return self
+        for kind, asked, own in (
+            ("datasets", self.human.datasets, self.datasets),
+            ("models", self.human.models, self.models),
+        ):
+            if strange := [name for name in asked if name not in own]:
+                raise ValueError(f"human.{kind}: {', '.join(strange)}: not among the suite's {kind}")
+        is_pairs = self.human.ask.kind == "preference" and self.human.ask.against == "models"
+        if is_pairs and len(self.human.models or self.models) < 2:
+            raise ValueError("human.ask: a preference between models needs two of them, or against: baseline")
         return self

@@ -71,6 +71,25 @@ def test_full_agreement_keeps_a_width():
     assert found.ci_high == 1
 
 
+@pytest.mark.parametrize("counts", [(2, 3, 2), (11, 11, 11), (1, 10, 9), (49_999, 1, 0), (3, 7, 10)])
+def test_rounding_takes_no_width_from_full_agreement(counts):
+    ratings = [label for label, count in enumerate(counts) for _ in range(count)]
+
+    found = cohen_kappa(ratings, ratings)
+
+    assert found.value == pytest.approx(1)
+    assert found.stderr is None
+    assert found.ci_low < 0.9995 * found.ci_high
+
+
+def test_one_disagreement_among_many_has_an_error_of_its_own():
+    first = [0] * 50_000 + [1] * 50_000
+
+    found = cohen_kappa(first, [1, *first[1:]])
+
+    assert found.stderr == pytest.approx(2e-5, rel=0.01)  # 2 sqrt(p (1 - p) / n) for p = 1e-5 and chance 1 / 2
+
+
 def test_full_disagreement_keeps_a_width():
     found = cohen_kappa([0, 0, 1, 1], [1, 1, 0, 0])
 
