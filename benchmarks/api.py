@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +97,8 @@ def figures(url: str) -> dict[str, float]:
 
 
 class Run(NamedTuple):
+    """What one process took, and the requests a second that the server saw from first arrival to last answer."""
+
     cost: Cost
     per_second: float
 
@@ -109,12 +111,23 @@ def infer(folder: Path, url: str, requests: int) -> Run:
         run_uri = subprocess.run(planned, check=True, capture_output=True, text=True).stdout.split()[-1]
         for stage in ("fetch", "render"):
             subprocess.run([*common, stage, run_uri], check=True, capture_output=True)
-        figures(url)
-        cost = measure([*common, "infer", run_uri])
-        seen = figures(url)
-        if seen["requests"] != requests or seen["most"] != min(requests, IN_FLIGHT):
-            sys.exit(f"{requests} requests were to be asked, {IN_FLIGHT} at a time, but the server saw {seen}")
-        return Run(cost, seen["per_second"])
+        return asking([*common, "infer", run_uri], url, requests)
+
+
+def asking(command: Sequence[str], url: str, requests: int, output: Path | None = None) -> Run:
+    """What one whole command that asks so many requests took, what it prints kept in the file `output`.
+
+    Raises SystemExit unless the server answered just that many and had IN_FLIGHT of them at once.
+    """
+    figures(url)
+    cost = measure(command, output=output)
+    seen = figures(url)
+    if seen["requests"] != requests or seen["most"] != min(requests, IN_FLIGHT):
+        sys.exit(
+            f"{requests} requests were to be asked, {IN_FLIGHT} at a time, but the server saw {seen}. "
+            f"The command was: {' '.join(command)}"
+        )
+    return Run(cost, seen["per_second"])
 
 
 def write_catalog(folder: Path, url: str, count: int) -> None:

@@ -1,6 +1,7 @@
-"""The benchmarks are scripts, not a package: their folder goes to the end of the path."""
+"""The benchmarks are scripts that no install brings: the checkout and the engine's folder go to the end of the path."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks" / "engine"))
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path += [str(CHECKOUT / "benchmarks" / "engine"), str(CHECKOUT)]
