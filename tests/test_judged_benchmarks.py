@@ -17,9 +17,9 @@ from llm_eval.judging.asks import asks_of
 from llm_eval.layout import Layout
 from llm_eval.settings import HOME, Settings
 from llm_eval.stages import StageContext
-from llm_eval.stages.judging import shown_to
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish, parse_params
+from llm_eval.stages.shown import shown_to
 
 KIND = ("事实正确性", "满足用户需求", "清晰度", "完备性", "逻辑连贯性", "创造性", "丰富度", "公平与可负责程度")
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=80)]
 DatasetReference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(_[a-z0-9][a-z0-9.-]*)?$")]
@@ -46,3 +55,19 @@ def _one_or_many(value: Any) -> Any:
 
 
 NamedCalls = Annotated[tuple[NamedCall, ...], BeforeValidator(_one_or_many)]
+
+
+def _five_fields(value: str) -> str:
+    if not value.startswith("@") and len(value.split()) != 5:
+        raise ValueError("schedule is a cron expression of five fields (or @daily, @weekly, …)")
+    return value
+
+
+def distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    """A validator. Raises ValueError that lists what is there twice."""
+    if repeated := {v for v in value if value.count(v) > 1}:
+        raise ValueError(f"named twice: {', '.join(sorted(repeated))}")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_five_fields)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from llm_eval.specs.base import DatasetReference, Name, PositiveInt, Spec
+from llm_eval.specs.base import Cron, DatasetReference, Name, PositiveInt, Spec, distinct
 
 User = Annotated[str, StringConstraints(pattern=r"^\S(.*\S)?$", max_length=120)]
 
@@ -57,22 +57,10 @@ class Human(Spec):
     """How long Airflow waits for an answer. Then the item counts as unanswered, and is never scored."""
     instructions: str = ""
     """What raters should go by; Markdown. Shown above every item."""
-    schedule: str | None = None
+    schedule: Cron | None = None
     """Cron, UTC. Absent: only by hand."""
 
-    @field_validator("datasets", "models", "users")
-    @classmethod
-    def _no_repeats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if repeated := {v for v in value if value.count(v) > 1}:
-            raise ValueError(f"named twice: {', '.join(sorted(repeated))}")
-        return value
-
-    @field_validator("schedule")
-    @classmethod
-    def _five_fields(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("@") and len(value.split()) != 5:
-            raise ValueError("schedule is a cron expression of five fields (or @daily, @weekly, …)")
-        return value
+    _no_repeats = field_validator("datasets", "models", "users")(distinct)
 
     @model_validator(mode="after")
     def _enough_users(self) -> Self:

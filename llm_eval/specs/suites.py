@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from llm_eval.specs.base import DatasetReference, Name, Spec
+from llm_eval.specs.base import Cron, DatasetReference, Name, Spec, distinct
 from llm_eval.specs.humans import Human
 from llm_eval.specs.notifications import Channel
 
@@ -29,7 +29,7 @@ class SuiteSpec(Spec):
 
     name: Name
     description: str = ""
-    schedule: str | None = None
+    schedule: Cron | None = None
     """Cron, UTC. Absent: only by hand."""
     only_new: bool = False
     """Of models with checkpoints: leave a night out when the newest checkpoint has been evaluated already."""
@@ -46,19 +46,7 @@ class SuiteSpec(Spec):
     late_after_hours: Annotated[float, Field(gt=0, le=8760)] | None = None
     """A run that is not done so many hours after it was queued is late. Absent: no run is."""
 
-    @field_validator("models", "datasets")
-    @classmethod
-    def _no_repeats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if repeated := {v for v in value if value.count(v) > 1}:
-            raise ValueError(f"named twice: {', '.join(sorted(repeated))}")
-        return value
-
-    @field_validator("schedule")
-    @classmethod
-    def _five_fields(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("@") and len(value.split()) != 5:
-            raise ValueError("schedule is a cron expression of five fields (or @daily, @weekly, …)")
-        return value
+    _no_repeats = field_validator("models", "datasets")(distinct)
 
     @model_validator(mode="after")
     def _somebody_hears_of_late_runs(self) -> Self:

@@ -20,9 +20,9 @@ from llm_eval.specs import JudgeSpec, PlannedJudge
 from llm_eval.stages import Counts, StageContext, calibration
 from llm_eval.stages.asking import Asking, Planned
 from llm_eval.stages.effort import Effort
-from llm_eval.stages.judging import Shown, shown_to
 from llm_eval.stages.progress import Progress
 from llm_eval.stages.responses import is_unanswered, read_some
+from llm_eval.stages.shown import Shown, shown_to
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from llm_eval.records import Judgement, Request, Response, Score
 from llm_eval.specs import PlannedJudge, RunSpec
 from llm_eval.stages import Counts, StageContext, calibration
 from llm_eval.stages.judge import Replies, judged_by
-from llm_eval.stages.judging import Shown, headline_metric, shown_to
+from llm_eval.stages.judging import headline_metric
 from llm_eval.stages.responses import read_some
 from llm_eval.stages.score import check_failures, read_scores
+from llm_eval.stages.shown import Shown, shown_to
 
 
 def manifest(context: StageContext) -> str:
