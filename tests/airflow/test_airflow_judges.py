@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from urllib.parse import quote
 
 import pytest
 from rich.console import Console
@@ -13,6 +15,7 @@ from llm_eval.demo.train import train
 from llm_eval.remote.watch import wait_for
 from llm_eval.results import judgements
 from tests.backends.api_server import said, serving
+from tests.backends.batch_api import serving_batches
 from tests.builders import TINY_DEMO
 
 pytestmark = pytest.mark.airflow
@@ -52,7 +55,13 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory, small_catalog, server, benchmark_files):
+def batches():
+    with serving_batches(lambda body: judge_replies(body, 0)) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, small_catalog, server, batches, benchmark_files):
     """An Airflow with the four benchmarks, its judges a server of this test instead of OpenAI's."""
     folder = tmp_path_factory.mktemp("judges")
     train(TINY_DEMO, folder / "models" / "demo", threads=1, progress=lambda step, loss: None)
@@ -65,6 +74,8 @@ def running(tmp_path_factory, small_catalog, server, benchmark_files):
         place.write("models", name, {"backend": backend, "chat": True, "resources": {"shards": 2}})
     scripted = {"kind": "scripted", "replies": [f"[[A>B]] Rating: [[8]] {RATED}", f"[[B>>A]] Rating: [[4]] {RATED}"]}
     place.write("models", "scripted-judge", {"backend": scripted, "chat": True})
+    batched = {"kind": "openai", "model": "m", "base_urls": [batches.url], "mode": "batch", "poll_seconds": 2}
+    place.write("models", "batch-judge", {"backend": batched, "chat": True})
     letters = {"kind": "scripted", "replies": ["m", "M"]}
     place.write("models", "scripted-letters", {"backend": letters, "chat": True})
     place.write("suites", "judged", {"models": ["pupil"], "datasets": [*DATASETS, "alpaca-eval_written"]})
@@ -74,7 +85,7 @@ def running(tmp_path_factory, small_catalog, server, benchmark_files):
         patch.setenv("LLM_EVAL_ROOT", str(place.root))
         patch.setenv("LLM_EVAL_MODELS", str(folder / "models"))
         patch.setenv("JUDGE_KEY", "sk-of-the-judge-8d1f")
-        stack = Stack(folder / "airflow")
+        stack = Stack(folder / "airflow", triggerer=True)
         with stack:
             yield stack, place
 
@@ -155,3 +166,26 @@ def test_a_run_with_other_judges_than_its_dag_fails_in_plan(running):
 
 def by(model):
     return {"overrides": {**SHORT["overrides"], "judge.model": model}}
+
+
+def test_a_judge_that_is_asked_in_batches_is_waited_for_without_a_worker_s_slot(running, batches):
+    stack, place = running
+    states = set()
+    conf = {**SHORT, **by("batch-judge")}
+    run = stack.client.trigger("eval__pupil__mt-bench", conf)
+    tasks = f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances"
+
+    end = time.monotonic() + SECONDS
+    while not batches.is_done and time.monotonic() < end:
+        found = stack.client.call("GET", tasks)["task_instances"]
+        states |= {task["state"] for task in found if task["task_id"] == "judge__mt-bench"}
+        if "deferred" in states and batches.looks >= 2:
+            batches.finish()
+        time.sleep(1)
+    (outcome,) = wait_for(stack.client, {"mt-bench": run}, CONSOLE, SECONDS)
+
+    assert outcome.reason is None
+    assert "deferred" in states
+    assert headlines(place)["mt-bench"].value == 3
+    asked = [line["body"]["messages"][-1]["content"] for line in batches.requests()]
+    assert (len(asked), len(set(asked))) == (8, 8)  # each turn of four conversations once, in a batch of each shard
