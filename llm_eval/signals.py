@@ -4,6 +4,9 @@ Python runs a signal's handler between two bytecodes of the main thread: not dur
 are read or a library is loaded, and a library may swallow what the handler raises. So a thread listens too. It saves at
 once, gives the main thread a moment to unwind, and then ends the process. Only native code that keeps the interpreter's
 lock can keep it waiting, or storage that does not answer.
+
+While that thread listens, SIGTERM raises nothing in the main thread: an exception in the midst of a library that is
+being loaded may cross native code that cannot pass it on, which aborts the process with what it held.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 # Who asks a command to end waits longer (child.py), and Airflow, who asked that one, longer still.
 GRACE_SECONDS = 2.0
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
+_listeners: list[threading.Thread] = []
 
 
 def take_charge() -> None:
@@ -33,7 +37,8 @@ def take_charge() -> None:
 
 def _unwind(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the saving
-    raise SystemExit(128 + number)
+    if not _listeners:
+        raise SystemExit(128 + number)
 
 
 @contextmanager
@@ -51,6 +56,7 @@ def saved(save: Callable[[], None]) -> Iterator[None]:
     listener = threading.Thread(target=_listen, args=(reading, save, unwound), name="signals", daemon=True)
     before = signal.set_wakeup_fd(writing)
     listener.start()
+    _listeners.append(listener)
     try:
         yield
     finally:
@@ -58,6 +64,7 @@ def saved(save: Callable[[], None]) -> Iterator[None]:
         os.close(writing)
         unwound.set()
         listener.join()  # it may be saving what the main thread was interrupted in
+        _listeners.remove(listener)
 
 
 def _listen(reading: int, save: Callable[[], None], unwound: threading.Event) -> None:
@@ -69,13 +76,15 @@ def _listen(reading: int, save: Callable[[], None], unwound: threading.Event) ->
 
 
 def _end(exit_code: int, save: Callable[[], None], unwound: threading.Event) -> None:
-    deadline = time.monotonic() + GRACE_SECONDS
+    """SIGTERM ends the process once all is saved; Ctrl-C, which the main thread hears of, if that does not unwind."""
+    grace = 0.0 if exit_code == 128 + signal.SIGTERM else GRACE_SECONDS
+    deadline = time.monotonic() + grace
     try:
         save()
     except LlmEvalError as error:
         logger.error("%s", error)
     finally:
-        if not unwound.wait(deadline - time.monotonic()):
+        if not grace or not unwound.wait(deadline - time.monotonic()):
             if sys.stderr.isatty():
                 sys.stderr.write(_SHOW_CURSOR)
             os._exit(exit_code)
