@@ -43,8 +43,8 @@ def expected(reference: Callable[..., Reference]) -> Callable[..., dict[str, Exp
     """expected(name, requests, generation, context_tokens=None): answers of a plain reading, by request id."""
 
     @cache
-    def answer(name: str, request: Request, generation: Generation, context_tokens: int | None) -> Expected:
-        return reference(name, context_tokens).answer(request, generation)
+    def answer(name: str, request: Request, generation: str, context_tokens: int | None) -> Expected:
+        return reference(name, context_tokens).answer(request, Generation.model_validate_json(generation))
 
     def of(
         name: str,
@@ -55,7 +55,7 @@ def expected(reference: Callable[..., Reference]) -> Callable[..., dict[str, Exp
         written = generation or Generation()
         return {
             # Nothing but a written answer depends on how it is to be written.
-            r.id: answer(name, r, written if r.kind == "generate" else Generation(), context_tokens)
+            r.id: answer(name, r, (written if r.kind == "generate" else Generation()).model_dump_json(), context_tokens)
             for r in requests
         }
 
