@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from llm_eval.specs.base import Name, NamedCalls, Spec
+from llm_eval.specs.base import DatasetReference, Name, NamedCalls, Spec
 from llm_eval.specs.generation import Generation
 
 Grade = Literal["first_much", "first", "tie", "second", "second_much"]
@@ -211,10 +211,12 @@ class FileBaseline(Spec):
 
 
 class RunBaseline(Spec):
-    """What another model of the catalog answered on the same dataset in the newest published run, or in a named one."""
+    """What another model of the catalog answered to the same samples in the newest published run, or in a named one."""
 
     kind: Literal["run"]
     model: Name
+    dataset: DatasetReference | None = None
+    """The dataset, or another variant of it, that the run was of. Absent: the judged one itself."""
     checkpoint: str | None = None
     """Absent: the newest evaluated one."""
     run_id: str | None = None

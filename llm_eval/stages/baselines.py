@@ -28,6 +28,7 @@ def pin(baseline: Baseline, reference: str, settings: Settings) -> PlannedBaseli
     """The baseline as it is now: a file by its hash, a run by its address. Raises InputError if it is not there."""
     if isinstance(baseline, FileBaseline):
         return PlannedBaseline(name=baseline.name, spec=baseline, sha256=sha256_hex(_bytes(baseline, settings)))
+    reference = baseline.dataset or reference
     row = _newest(baseline, reference, settings)
     name = f"{row.model}@{row.checkpoint}" if row.checkpoint else row.model
     address = layout.run_uri(settings.root, row.model, reference, row.run_id)

@@ -8,6 +8,8 @@ from llm_eval.errors import InputError, InvalidData, InvalidSpec, MissingSource
 from llm_eval.layout import Layout
 from llm_eval.stages import baselines
 from llm_eval.stages.fetch import limited_samples
+from llm_eval.stages.pipeline import run_all
+from llm_eval.stages.plan import Wish
 from tests.builders import PAIR
 
 FILE = {"kind": "file", "name": "other", "path": "others.jsonl", "id": "{{ id }}", "text": "{{ said }}"}
@@ -97,6 +99,19 @@ def rivals(court, answers, baseline=RUN, **changes):
 
 def test_another_model_s_newest_run_is_a_baseline(court):
     room = rivals(court, ["theirs 0", "theirs 1"])
+
+    assert read(room, room.planned()) == {"q-0": ("theirs 0",), "q-1": ("theirs 1",)}
+
+
+def test_a_baseline_may_have_answered_another_variant(court):
+    pair = {"judge": {"judges": ["grader"], "baselines": [{**RUN, "dataset": "colours_plain"}]}}
+    room = court("mine 0", "mine 1")
+    room.house.model(name="grader-model", chat=True)
+    room.house.judge(**PAIR)
+    measured = {"judge": None, "extract": ["whole_text"], "metrics": ["exact_match"]}
+    room.dataset(**pair, variants={"plain": measured})
+    room.model("rival", ["theirs 0", "theirs 1"])
+    run_all(room.house.catalog, room.settings, Wish("rival", "colours_plain"))
 
     assert read(room, room.planned()) == {"q-0": ("theirs 0",), "q-1": ("theirs 1",)}
 
