@@ -16,7 +16,7 @@
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
         ├── BudgetSpent       what the responses may cost is spent; only a higher budget mends it (no retry)
         ├── EmptyScores       a mean of nothing was asked for
-        ├── UntrustedJudge    a judge agrees with people less than its calibration asks for
+        ├── UntrustedJudge    a judge agrees with people less than its calibration asks for (no retry)
         └── GateFailed        a checkpoint has lost more than its suite's gate allows
 
 A message names the thing, the value, where it came from, what was allowed, and the next step.
@@ -117,7 +117,7 @@ class EmptyScores(RunFailed):
 
 
 class UntrustedJudge(RunFailed):
-    pass
+    final = True
 
 
 class GateFailed(RunFailed):

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from llm_eval.airflow.failures import in_airflow_words, tell_reason
 from llm_eval.airflow.operators import PlanOperator, ReportOperator, StageOperator
 from llm_eval.checkpoints import Registry
-from llm_eval.errors import BackendLost, BudgetSpent, MissingWeights
+from llm_eval.errors import BackendLost, BudgetSpent, MissingWeights, UntrustedJudge
 from llm_eval.remote.ids import Pair
 from llm_eval.specs import Checkpoint, RunParams
 from llm_eval.stages import STAGES, load_run
@@ -149,9 +149,10 @@ def test_our_errors_leave_no_chain_behind_them():
         raise BackendLost("gone")
 
 
-def test_a_spent_budget_is_not_tried_again():
+@pytest.mark.parametrize("final", [BudgetSpent, UntrustedJudge])
+def test_what_no_retry_can_mend_is_not_tried_again(final):
     with pytest.raises(AirflowFailException, match=r"^spent$"), in_airflow_words():
-        raise BudgetSpent("spent")
+        raise final("spent")
 
 
 def test_other_errors_pass_as_they_are():
