@@ -44,15 +44,7 @@ def manifest(context: StageContext) -> str:
 
 def run(context: StageContext) -> Counts:
     judge = context.run.judge(context.judge)
-    shown = shown_to(judge.spec, context)
-    mine = Shown(
-        [subject for place, subject in enumerate(shown.subjects) if place % context.shard.count == context.shard.index],
-        {
-            place // context.shard.count: why
-            for place, why in shown.broken.items()
-            if place % context.shard.count == context.shard.index
-        },
-    )
+    mine = shown_to(judge.spec, context).part(context.shard)
     folder = context.layout.replies(judge)
     who = Planned(judge.model, judge.checkpoint, judge.weights, context.run.dataset.name, context.run.run_id)
     progress = Progress(f"judge {judge.spec.name} {context.shard}", [], 1)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from llm_eval.errors import IncompleteStage
 from llm_eval.judging import panels
 from llm_eval.judging.subjects import Subject
+from llm_eval.layout import Shard
 from llm_eval.prompts import turn_id
 from llm_eval.records import Response
 from llm_eval.specs import JudgeSpec, Judging
@@ -23,6 +24,12 @@ class Shown:
         self.subjects = subjects
         self.broken = broken
         """Place of a subject whose answer never came → why."""
+
+    def part(self, shard: Shard) -> Shown:
+        """One shard's share."""
+        places = range(shard.index, len(self.subjects), shard.count)
+        broken = {mine: self.broken[place] for mine, place in enumerate(places) if place in self.broken}
+        return Shown([self.subjects[place] for place in places], broken)
 
 
 def shown_to(judge: JudgeSpec, context: StageContext) -> Shown:
