@@ -73,7 +73,7 @@ class Evaluated:
         return row
 
 
-@pytest.fixture(scope="module", params=list(REPLIES))
+@pytest.fixture(scope="module")
 def evaluated(request, tmp_path_factory, benchmark_files):
     return Evaluated(tmp_path_factory.mktemp("judged"), benchmark_files, request.param)
 
@@ -91,6 +91,7 @@ def by_sample(judgements):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("evaluated", list(REPLIES), indirect=True)
 def test_the_published_figures_are_those_of_the_verdicts(evaluated):
     check = {
         "alignbench": _alignbench,
@@ -175,9 +176,8 @@ def asked(evaluated):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("evaluated", ["mt-bench"], indirect=True)
 def test_mt_benchs_judge_is_asked_word_for_word_as_published(evaluated, benchmark_files):
-    if evaluated.run.dataset.name != "mt-bench":
-        pytest.skip("about MT-Bench")
     lines = (benchmark_files / "mt_bench" / "judge_prompts.jsonl").read_text().splitlines()
     published = {prompt["name"]: prompt for prompt in map(json.loads, lines)}
     questions = list(asked(evaluated))
@@ -199,9 +199,8 @@ def lines_of(text):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("evaluated", ["alignbench"], indirect=True)
 def test_alignbenchs_judge_is_given_the_dimensions_of_each_question(evaluated, benchmark_files):
-    if evaluated.run.dataset.name != "alignbench":
-        pytest.skip("about AlignBench")
     config = benchmark_files / "alignbench" / "config"
     names = ("dimension_definition", "subcategory_question_mapping", "dimension_set")
     definition_of, kind_of, dimensions_of = (json.loads((config / f"{name}.json").read_text()) for name in names)
