@@ -148,6 +148,9 @@ class Catalog:
             if below in seen:
                 raise InvalidSpec(f"{self.path('judges', name)}: judges extend one another in a circle")
             seen.append(below)
+            if below not in self._files["judges"]:
+                hint = f"{self.path('judges', seen[-2])} extends it."
+                raise UnknownName("judge", below, self._files["judges"], hint=hint)
             values = {**merge(self._values("judges", below), values), "name": name}
         return values
 

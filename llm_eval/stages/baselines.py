@@ -9,7 +9,7 @@ from typing import Any
 from llm_eval import layout, results, sampling, storage, templates
 from llm_eval.catalog import parse as parse_spec
 from llm_eval.catalog import split_reference
-from llm_eval.errors import InputError, InvalidData, MissingSource
+from llm_eval.errors import InputError, InvalidData, InvalidSpec, MissingSource
 from llm_eval.fingerprint import sha256_hex
 from llm_eval.layout import Layout
 from llm_eval.prompts import turn_id
@@ -102,10 +102,13 @@ def _of_file(
     places: dict[str, int] = {}
     for place, row in enumerate(parse(spec.path, data, None), start=1):
         names: dict[str, Any] = {**row, "columns": row}
-        key = templates.render(spec.id or spec.input or "", names)
+        try:
+            key = templates.render(spec.id or spec.input or "", names)
+            texts = templates.render_list(spec.text, names)
+        except InvalidSpec as error:
+            raise InvalidSpec(f"baseline {spec.name!r}: {spec.path}, row {place}: {error}") from error
         if (earlier := places.setdefault(key, place)) != place:
             raise InvalidData(f"{spec.path}: sample {key[:80]!r} is answered twice, in rows {earlier} and {place}")
-        texts = templates.render_list(spec.text, names)
         ids = [sampling.sample_id(s, key) for s in subsets] if spec.id is not None else by_input.get(key, [])
         found |= dict.fromkeys(ids, texts)
     return found

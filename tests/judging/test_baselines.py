@@ -58,6 +58,15 @@ def test_a_file_that_lacks_samples_or_has_one_twice_is_refused_before_the_model_
         room.stages(address, "render")
 
 
+def test_a_template_that_does_not_fit_the_file_is_named_with_file_and_row(court):
+    room = pairs(court, "a", said=[{"idd": "q-0", "said": "x"}])
+    _, address = room.planned()
+    room.stages(address, "fetch", "validate")
+
+    with pytest.raises(InvalidSpec, match=r"baseline 'other': others.jsonl, row 1: .*'id' is undefined"):
+        room.stages(address, "render")
+
+
 def test_a_file_that_is_not_there_is_refused_when_planned(court):
     room = pairs(court, "a", baseline={**FILE, "path": "nowhere.jsonl"})
 

@@ -287,6 +287,16 @@ def test_check_names_the_file_of_a_judge_that_cannot_work(court, judge, words):
     assert [m for m in mistakes(room.house.catalog) if re.search(words, m, re.DOTALL)], mistakes(room.house.catalog)
 
 
+@pytest.mark.parametrize(
+    ("below", "words"), [("nobody", "grader.yaml extends it"), ("grader", "grader.yaml: judges extend one another")]
+)
+def test_a_judge_that_extends_nobody_or_itself_is_named_by_its_file(court, below, words):
+    place = court("right 0")
+    place.house._yaml("judges", {"name": "grader", "extends": below})
+
+    assert any(words in mistake for mistake in mistakes(place.house.catalog))
+
+
 def test_check_names_the_dataset_of_a_judge_that_is_not_there(court):
     room = court("right 0")
     room.house.model(name="grader-model")
