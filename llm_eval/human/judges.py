@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from llm_eval.records import SampleResult
-from llm_eval.specs import Rating, RunSpec
+from llm_eval.specs import RunSpec, Scale
 
 COMPARED = ("rating", "win_rate", "judged_accuracy")
 """Metrics that say how good one answer is. A run's judges give one of them."""
@@ -38,7 +38,7 @@ def judge_values(run: RunSpec, rows: Sequence[SampleResult]) -> dict[JudgeKey, V
 def scale(run: RunSpec) -> tuple[int, ...] | None:
     """The whole numbers that the run's judges rate in; None where they do not, or may rate in between."""
     kind = run.judges[0].spec.verdict if run.judges else None
-    if not isinstance(kind, Rating) or not kind.whole or kind.low % 1 or kind.high % 1:
+    if not isinstance(kind, Scale) or not kind.whole or kind.low % 1 or kind.high % 1:
         return None
     return tuple(range(int(kind.low), int(kind.high) + 1))
 

@@ -17,7 +17,7 @@ from llm_eval.judging.readers import Unreadable, read_verdict
 from llm_eval.judging.subjects import Subject, labels, names
 from llm_eval.judging.verdicts import Verdict
 from llm_eval.records import Judgement, Response, Sample, Status
-from llm_eval.specs import Correctness, Dimensions, JudgeSpec, Pairwise, Ranking, Rating
+from llm_eval.specs import Correctness, Dimensions, JudgeSpec, Pairwise, Ranking, Rating, Scale
 
 DIMENSION_LIMIT = 30
 
@@ -83,7 +83,7 @@ def unasked(subject: Subject, judge: JudgeSpec) -> Judgement:
     kind, value, dimensions = judge.verdict, 0.0, dict[str, float]()
     if isinstance(kind, Dimensions):
         dimensions = dict.fromkeys(dimensions_of(subject, judge, kind), kind.low)
-    if isinstance(kind, Rating):
+    if isinstance(kind, Scale):
         value = kind.low
     elif isinstance(kind, Pairwise) and all(not answers[-1].strip() for _, answers in subject.others):
         value = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm_eval.errors import InvalidSpec
-from llm_eval.specs import Correctness, Dimensions, Pairwise, Ranking, Rating
+from llm_eval.specs import Correctness, Dimensions, Pairwise, Ranking, Rating, Scale
 
 
 def schema_of(verdict: Correctness | Rating | Dimensions | Pairwise | Ranking) -> dict[str, Any]:
@@ -36,5 +36,5 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _number(scale: Rating) -> dict[str, Any]:
+def _number(scale: Scale) -> dict[str, Any]:
     return {"type": "integer" if scale.whole else "number", "minimum": scale.low, "maximum": scale.high}

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from llm_eval.judging.judgements import dimensions_of
 from llm_eval.judging.subjects import Subject
 from llm_eval.preferences.style import style_of
-from llm_eval.records import Judgement, Score
-from llm_eval.specs import Correctness, Dimensions, JudgeSpec, Pairwise, Ranking, Rating
+from llm_eval.records import Judgement, Score, Status
+from llm_eval.specs import Correctness, Dimensions, JudgeSpec, Pairwise, Ranking, Scale
 
 SampleKey = tuple[str, int]
 """Sample id and attempt."""
@@ -30,7 +30,7 @@ def metrics_of(judge: JudgeSpec) -> tuple[str, ...]:
     match judge.verdict:
         case Correctness():
             return ("judged_accuracy", "judged_accuracy_attempted", "attempted", "judged_f1")
-        case Rating():
+        case Scale():
             return ("rating",)
         case Pairwise():
             return (
@@ -64,7 +64,7 @@ def scores_of(judgements: Sequence[Judgement], subjects: Sequence[Subject], judg
         match judge.verdict:
             case Correctness():
                 yield from _correctness(subject, of_sample)
-            case Rating():
+            case Scale():
                 yield from _ratings(subject, of_sample)
             case Pairwise() as kind:
                 yield from _pairs(subject, of_sample, kind)
@@ -74,7 +74,7 @@ def scores_of(judgements: Sequence[Judgement], subjects: Sequence[Subject], judg
 
 def _parts(judgements: Sequence[Judgement], subject: Subject, judge: JudgeSpec) -> Iterator[str]:
     """Metrics of single turns and dimensions: a sample that failed counts in their rows too."""
-    if isinstance(judge.verdict, Rating) and len(judgements) > 1:
+    if isinstance(judge.verdict, Scale) and len(judgements) > 1:
         yield from (f"rating:turn-{each.turn}" for each in judgements)
     if isinstance(judge.verdict, Dimensions):
         yield from (f"rating:{name}" for name in dimensions_of(subject, judge, judge.verdict))
@@ -182,7 +182,7 @@ def _discrete(preference: float) -> float:
     return 0.5 if preference == 0.5 else float(preference > 0.5)
 
 
-def _status(judgements: Sequence[Judgement]) -> str:
+def _status(judgements: Sequence[Judgement]) -> Status:
     return "no_answer" if all(each.status == "no_answer" for each in judgements) else "scored"
 
 
@@ -200,7 +200,7 @@ def _score(
     subject: Subject,
     metric: str,
     value: float | None,
-    status: str,
+    status: Status,
     explanation: str,
     statistics: Sequence[float] = (),
 ) -> Score:
@@ -211,7 +211,7 @@ def _score(
         attempt=subject.attempt,
         metric=metric,
         value=value,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         explanation=explanation,
         statistics=tuple(statistics),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llm_eval.judging.readers import Raw, Unreadable, quoted
-from llm_eval.specs import Correctness, Dimensions, Grade, Pairwise, Ranking, Rating
+from llm_eval.specs import Correctness, Dimensions, Grade, Pairwise, Ranking, Rating, Scale
 
 GRADES: dict[Grade, float] = {"first_much": 1.0, "first": 1.0, "tie": 0.5, "second": 0.0, "second_much": 0.0}
 _NUMBER = re.compile(r"(?P<value>-?\d+(?:\.\d+)?) ?(?:(?:/|out of) ?(?P<of>\d+(?:\.\d+)?))? ?(?:分|points?)?")
@@ -95,7 +95,7 @@ def _label(raw: Raw, labels: Mapping[str, Any], *, ignore_case: bool = True) -> 
     raise Unreadable(f"{quoted(said)} is none of {known}" if said else f"one of {known} is needed")
 
 
-def _number(what: str, raw: Any, kind: Rating) -> float:
+def _number(what: str, raw: Any, kind: Scale) -> float:
     said = " ".join(str(raw).split())
     match = _NUMBER.fullmatch(said) if not isinstance(raw, bool) else None
     if match is None:

@@ -127,7 +127,8 @@ def _mean_bounds(several: Sequence[Bounds | None]) -> Bounds | None:
     known = [bounds for bounds in several if bounds is not None]
     if not known or len(known) < len(several):
         return None
-    return tuple(math.fsum(side) / len(known) for side in zip(*known, strict=True))  # type: ignore[return-value]
+    lows, highs = zip(*known, strict=True)
+    return math.fsum(lows) / len(known), math.fsum(highs) / len(known)
 
 
 def _samples(scores: Iterable[Score]) -> dict[str, list[SampleScore]]:

@@ -33,6 +33,7 @@ from llm_eval.specs.judges import (
     Ranking,
     Rating,
     RunBaseline,
+    Scale,
 )
 from llm_eval.specs.models import (
     Backend,
@@ -110,6 +111,7 @@ __all__ = [
     "RunBaseline",
     "RunParams",
     "RunSpec",
+    "Scale",
     "ScriptedBackend",
     "Source",
     "SourceFile",

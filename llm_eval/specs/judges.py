@@ -31,12 +31,11 @@ class Correctness(Spec):
         return value
 
 
-class Rating(Spec):
-    """One number on a scale. Metrics: rating, and with `turns: each` rating:turn-1, rating:turn-2, …"""
+class Scale(Spec):
+    """What a number may be."""
 
-    kind: Literal["rating"]
-    low: float = 1.0
-    high: float = 10.0
+    low: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    high: Annotated[float, Field(allow_inf_nan=False)] = 10.0
     whole: bool = False
     """Only whole numbers are verdicts."""
 
@@ -47,10 +46,16 @@ class Rating(Spec):
         return self
 
 
-class Dimensions(Rating):
+class Rating(Scale):
+    """One number on a scale. Metrics: rating, and with `turns: each` rating:turn-1, rating:turn-2, …"""
+
+    kind: Literal["rating"]
+
+
+class Dimensions(Scale):
     """A number for each of several dimensions, and one overall. Metrics: rating, and rating:DIMENSION for each."""
 
-    kind: Literal["dimensions"]  # type: ignore[assignment]
+    kind: Literal["dimensions"]
     dimensions: str | Annotated[tuple[str, ...], Field(min_length=1)]
     """Their names: a list, or a template that yields one for each sample."""
     overall: Annotated[str, Field(min_length=1)]

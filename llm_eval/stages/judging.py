@@ -24,8 +24,8 @@ from llm_eval.specs import (
     PlannedBaseline,
     PlannedJudge,
     Ranking,
-    Rating,
     RunSpec,
+    Scale,
 )
 from llm_eval.stages import baselines, calibration
 
@@ -65,7 +65,7 @@ def check_panel(dataset: DatasetSpec, judges: Sequence[JudgeSpec]) -> None:
             f"dataset {dataset.name!r}: combine: vote decides {' or '.join(sorted(panels.VOTED))}, and the headline of "
             f"judge {judges[0].name!r} is {headline_of(judges[0])!r}"
         )
-    if len({(judge.verdict.low, judge.verdict.high) for judge in judges if isinstance(judge.verdict, Rating)}) > 1:
+    if len({(judge.verdict.low, judge.verdict.high) for judge in judges if isinstance(judge.verdict, Scale)}) > 1:
         raise InvalidSpec(f"dataset {dataset.name!r}: judges whose scales differ; a mean over both would mean nothing")
     if judging.after_rule is not None and not isinstance(kind, Correctness):
         raise InvalidSpec(f"dataset {dataset.name!r}: judge.after_rule needs a judge of kind correctness")

@@ -15,7 +15,7 @@ from llm_eval.metrics import Metric, get_metric
 from llm_eval.metrics.aggregate import aggregate
 from llm_eval.prompts import turn_id
 from llm_eval.records import Judgement, PublishedJudgement, Response, Result, Sample, SampleResult, Score
-from llm_eval.specs import Rating, RunSpec
+from llm_eval.specs import RunSpec, Scale
 from llm_eval.stages import Counts, StageContext, verdict
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.fetch import read_samples
@@ -154,9 +154,9 @@ def _extremes(run: RunSpec, metric: Metric) -> tuple[float, float] | None:
         return None
     if metric.unit == "fraction":
         return 0.0, 1.0
-    scales = [judge.spec.verdict for judge in run.judges]
-    if metric.unit == "points" and scales and all(isinstance(scale, Rating) for scale in scales):
-        return min(s.low for s in scales if isinstance(s, Rating)), max(s.high for s in scales if isinstance(s, Rating))
+    scales = [judge.spec.verdict for judge in run.judges if isinstance(judge.spec.verdict, Scale)]
+    if metric.unit == "points" and scales:  # of a panel all the same
+        return scales[0].low, scales[0].high
     return None
 
 

@@ -274,6 +274,7 @@ def test_a_model_that_judges_itself_is_warned_of_once(court, caplog):
         ({"template": "{{ input"}, "grader.yaml.*not valid Jinja"),
         ({"verdict": {"kind": "correctness", "labels": {"A": "correct"}}}, "grader.yaml.*means `incorrect`"),
         ({"verdict": {"kind": "rating", "low": 5, "high": 1}}, "grader.yaml.*low end"),
+        ({"verdict": {"kind": "rating", "low": float("nan")}}, r"grader.yaml.*low: .*finite"),
         ({"structured": True}, r"grader.yaml.*\[json_verdict\]"),
         ({"read": []}, "grader.yaml.*read"),
         ({"generation": {"attempts": 2}}, "grader.yaml.*attempts"),
