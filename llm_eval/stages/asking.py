@@ -46,7 +46,7 @@ class Asking:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(signals.saved(self._parts.flush))
+        self._stack.enter_context(signals.saved(self._parts.seal))
         self._stack.enter_context(self._parts)
         self._stack.enter_context(self._progress)
         return self

@@ -34,6 +34,7 @@ class PartWriter:
         self._prefix = layout.join(folder, self.name)
         self._rows: list[Response] = []
         self._chunk = 0
+        self._is_sealed = False
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._write_now_and_then, name="parts", daemon=True)
@@ -52,18 +53,30 @@ class PartWriter:
 
     def add(self, response: Response) -> None:
         with self._lock:
-            self._rows.append(response)
+            if not (is_sealed := self._is_sealed):
+                self._rows.append(response)
             is_full = len(self._rows) >= PART_ROWS
+        if is_sealed:
+            threading.Event().wait()  # until the process has ended, or Ctrl-C unwinds this thread
         if is_full:
             self.flush()
 
     def flush(self) -> None:
         """Write what there is, from any thread. Whatever interrupts it, the next call writes the same part again."""
         with self._lock:
-            if self._rows:
-                tables.write(f"{self._prefix}-{self._chunk:05d}.parquet", Response, self._rows, into_existing=True)
-                self._chunk += 1
-                self._rows = []
+            self._write()
+
+    def seal(self) -> None:
+        """Write what there is as the process is about to end: what comes later waits, so that nothing more is asked."""
+        with self._lock:
+            self._is_sealed = True
+            self._write()
+
+    def _write(self) -> None:
+        if self._rows:
+            tables.write(f"{self._prefix}-{self._chunk:05d}.parquet", Response, self._rows, into_existing=True)
+            self._chunk += 1
+            self._rows = []
 
     def _write_now_and_then(self) -> None:
         while not self._closed.wait(PART_SECONDS):

@@ -45,15 +45,15 @@ class Court:
         self.house.model(name=name, backend={"kind": "replay", "path": f"{name}.jsonl"}, chat=True)
 
     @contextmanager
-    def judged(self, say: Callable[[str], str | Reply]) -> Iterator[Server]:
-        """`say`: the judge's reply to the last thing it was told."""
+    def judged(self, say: Callable[[str], str | Reply], **options: object) -> Iterator[Server]:
+        """`say`: the judge's reply to the last thing it was told; `options`: of the backend that asks it."""
 
         def answer(body, _number) -> Reply:
             reply = say(body["messages"][-1]["content"])
             return reply if isinstance(reply, Reply) else said(reply)
 
         with serving(answer) as server:
-            backend = {"kind": "openai", "model": "m", "base_urls": [server.url], "patience_seconds": 0}
+            backend = {"kind": "openai", "model": "m", "base_urls": [server.url], "patience_seconds": 0, **options}
             self.house.model(name="grader-model", backend=backend, chat=True)
             yield server
 

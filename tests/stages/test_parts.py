@@ -110,3 +110,20 @@ def test_an_interrupted_part_is_written_again_under_its_own_name(tmp_path, monke
     parts.flush()
 
     assert on_disk(tmp_path) == ["a", "b"]
+
+
+def test_a_sealed_writer_lets_nothing_more_be_asked(tmp_path):
+    parts = PartWriter(str(tmp_path), WHOLE)
+    parts.add(response("a"))
+    parts.seal()
+    asked = []
+
+    def answers():
+        for name in ("b", "c"):
+            asked.append(name)
+            parts.add(response(name))
+
+    threading.Thread(target=answers, daemon=True).start()
+    time.sleep(0.1)
+
+    assert (on_disk(tmp_path), asked) == (["a"], ["b"])
