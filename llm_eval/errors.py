@@ -8,16 +8,19 @@
     │   ├── InvalidData       the data breaks its own expectations, or cannot be read
     │   ├── MissingWeights    a model folder or hub id that does not exist
     │   └── UnsupportedRequest  the backend cannot answer this kind of request
-    └── RunFailed             exit code 1: the run could not publish a score
-        ├── BackendLost       the model's process or server went away (retryable)
-        ├── StillWaiting      what was asked for is not there yet: look again later (retryable)
-        ├── StorageError      reading or writing under the root failed (retryable)
+    └── RunFailed             exit code 1: the run could not publish a score; of 3, no retry can help
+        ├── BackendLost       exit code 75: the model's process or server went away (retryable)
+        ├── StillWaiting      exit code 75: what was asked for is not there yet: look again later (retryable)
+        ├── StorageError      exit code 75: reading or writing under the root failed (retryable)
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
-        ├── BudgetSpent       what the responses may cost is spent; only a higher budget mends it (no retry)
+        ├── BudgetSpent       exit code 3: what the responses may cost is spent; only a higher budget mends it
         ├── EmptyScores       a mean of nothing was asked for
-        ├── UntrustedJudge    a judge agrees with people less than its calibration asks for (no retry)
+        ├── UntrustedJudge    exit code 3: a judge agrees with people less than its calibration asks for (no retry)
         └── GateFailed        a checkpoint has lost more than its suite's gate allows
+
+The exit codes are a contract: whoever runs a stage as a process (a task's child, a pod) knows by them alone whether
+another try can help. 75 is EX_TEMPFAIL of sysexits.h: "temporary failure; user is invited to retry".
 
 A message names the thing, the value, where it came from, what was allowed, and the next step.
 """
@@ -27,19 +30,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+FAILED, BAD_INPUT, REFUSED, MAY_PASS = 1, 2, 3, 75
+FINAL = frozenset({BAD_INPUT, REFUSED})
+"""Exit codes after which trying the same again cannot help."""
+
 
 class LlmEvalError(Exception):
     """Base of all errors raised on purpose; `str(error)` is fit to show a user."""
 
-    exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
-    final: ClassVar[bool] = False
-    """Trying the same again cannot help."""
+    exit_code: ClassVar[int] = FAILED
 
 
 class InputError(LlmEvalError):
-    exit_code = 2
-    final = True
+    exit_code = BAD_INPUT
 
 
 class UnknownName(InputError):
@@ -82,13 +85,13 @@ class RunFailed(LlmEvalError):
 
 
 class BackendLost(RunFailed):
-    retryable = True
+    exit_code = MAY_PASS
 
 
 class StillWaiting(RunFailed):
     """Nothing is wrong: a server is at work on what was handed in, and whoever asked did not want to wait."""
 
-    retryable = True
+    exit_code = MAY_PASS
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -97,7 +100,7 @@ class StillWaiting(RunFailed):
 
 
 class StorageError(RunFailed):
-    retryable = True
+    exit_code = MAY_PASS
 
 
 class IncompleteStage(RunFailed):
@@ -109,7 +112,7 @@ class TooManyFailures(RunFailed):
 
 
 class BudgetSpent(RunFailed):
-    final = True
+    exit_code = REFUSED
 
 
 class EmptyScores(RunFailed):
@@ -117,7 +120,7 @@ class EmptyScores(RunFailed):
 
 
 class UntrustedJudge(RunFailed):
-    final = True
+    exit_code = REFUSED
 
 
 class GateFailed(RunFailed):

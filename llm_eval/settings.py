@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from llm_eval.errors import InputError
+
+MEMORY_SHARE = "LLM_EVAL_MEMORY_SHARE"
 HOME = Path(__file__).resolve().parent.parent  # the checkout
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """root: any fsspec URI. catalogs: later ones lie over earlier ones. datasets, models: folders searched in order."""
+    """root: any fsspec URI. catalogs: later ones lie over earlier ones. datasets, models: folders searched in order.
+
+    memory_share: (0, 1], of the tokens that a local model would read and hold at once.
+    """
 
     root: str
     catalogs: tuple[Path, ...]
     datasets: tuple[Path, ...]
     models: tuple[Path, ...]
+    memory_share: float = 1.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """LLM_EVAL_ROOT (default var/ in the checkout), LLM_EVAL_CATALOG (laid over include/catalog),
-        LLM_EVAL_DATASETS and LLM_EVAL_MODELS; the last three may list several folders, as PATH does."""
+        LLM_EVAL_DATASETS and LLM_EVAL_MODELS; the last three may list several folders, as PATH does.
+
+        LLM_EVAL_MEMORY_SHARE is set for the next try of a pod that ran out of memory. Raises InputError if it is no
+        number in (0, 1].
+        """
         catalogs = (HOME / "include" / "catalog", *_folders(environment, "LLM_EVAL_CATALOG"))
         return cls(
             root=_absolute(environment.get("LLM_EVAL_ROOT") or str(HOME / "var")),
             catalogs=catalogs,
             datasets=(*_folders(environment, "LLM_EVAL_DATASETS"), *(c.parent / "data" for c in catalogs)),
             models=(*_folders(environment, "LLM_EVAL_MODELS"), HOME / "var" / "models"),
+            memory_share=_share(environment, MEMORY_SHARE),
         )
 
     def with_root(self, root: str) -> Settings:
@@ -45,6 +58,14 @@ class Settings:
 def _absolute(root: str) -> str:
     """A plain path made absolute, so that a child process elsewhere means the same place; URIs stay as they are."""
     return root if "://" in root else os.path.abspath(os.path.expanduser(root))
+
+
+def _share(environment: Mapping[str, str], name: str) -> float:
+    said = environment.get(name) or "1"
+    with suppress(ValueError):
+        if 0 < (share := float(said)) <= 1:
+            return share
+    raise InputError(f"{name} is {said!r}; it must be a number above 0 and at most 1")
 
 
 def _folders(environment: Mapping[str, str], name: str) -> tuple[Path, ...]:

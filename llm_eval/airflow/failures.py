@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.log import redact
 
 from llm_eval.airflow.priorities import PRIORITY
-from llm_eval.errors import InputError, LlmEvalError
+from llm_eval.errors import FINAL, MAY_PASS, LlmEvalError
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ def in_airflow_words() -> Iterator[None]:
     try:
         yield
     except LlmEvalError as error:
-        if error.final:
-            raise AirflowFailException(str(error)) from None
-        raise MayPass(str(error)) if error.retryable else failure(error.exit_code, str(error)) from None
+        raise failure(error.exit_code, str(error)) from None
 
 
 def failure(exit_code: int, reason: str) -> AirflowException:
-    """What to raise for a stage that ended with this exit code: 2 means that no retry can mend it."""
-    return AirflowFailException(reason) if exit_code == InputError.exit_code else AirflowException(reason)
+    """What to raise for a stage that ended with this exit code, in this process, a child or a pod (see errors.py)."""
+    if exit_code in FINAL:
+        return AirflowFailException(reason)
+    return MayPass(reason) if exit_code == MAY_PASS else AirflowException(reason)
 
 
 def tell_reason(context: Mapping[str, Any]) -> None:

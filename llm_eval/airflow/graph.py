@@ -124,6 +124,7 @@ def _asking(model: ModelSpec, run_uri: Any, shards: Any, judge: str | None = Non
     }
     if needs_gpu or own_process:
         common["pool"] = GPU_POOL if needs_gpu else CPU_POOL
+        common["pool_slots"] = max(model.resources.gpus, 1)
     elif model.backend.kind in API_BACKENDS:
         common["pool"] = API_POOL
     if model.run_on == "kubernetes":

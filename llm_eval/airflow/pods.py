@@ -1,32 +1,48 @@
 """A stage as a Kubernetes pod: the same command as on a worker, in the image that the model's YAML names.
 
-Importing this file costs 1.6 s, so only the DAG of a model with `run_on: kubernetes` does. What a site adds to every
-pod (namespace, volumes, secrets, service account, priority) stands in a template that LLM_EVAL_POD_TEMPLATE names.
-Results travel through the root, never through a sidecar: one dropped connection would lose them.
+Importing this file costs 1.6 s, so only the DAG of a model with `run_on: kubernetes` does. What the pod looks like is
+`pod_manifest`'s business, and how its end is read `pod_endings`'. Here is who watches it: Airflow's operator for pods,
+which finds the pod of a try whose worker was lost and goes on with it.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.sdk.exceptions import AirflowException
-from kubernetes.client import models as k8s  # noqa: TID253 - this is the leaf that owns it
+from kubernetes.client.exceptions import ApiException  # noqa: TID253 - this is the leaf that owns it
+from kubernetes.config import ConfigException  # noqa: TID253
+from urllib3.exceptions import HTTPError
 
-from llm_eval.airflow.failures import failure
+from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.operators import StageName
-from llm_eval.child import last_word, stage_arguments
-from llm_eval.errors import InputError
+from llm_eval.airflow.pod_endings import PodEnd, Sight, is_at_work, pod_end, refusal, succeeded
+from llm_eval.airflow.pod_manifest import CONTAINER, LABELS, pod_environment, pod_manifest, read_template, sees
+from llm_eval.airflow.pod_settings import PodSettings
+from llm_eval.child import stage_arguments
+from llm_eval.errors import BAD_INPUT, FAILED, MAY_PASS, REFUSED, InputError
 from llm_eval.settings import Settings
 from llm_eval.specs import Resources
 
-GPU = "nvidia.com/gpu"
-PASSED_ON = ("LLM_EVAL_MODELS", "LLM_EVAL_DATASETS")
-STARTUP_SECONDS = 1800  # a node may have to be started and an image of 10 GB pulled
-USER = 1000  # named here: without it, an image that says nothing would wait for its start-up time to run out
-ORDINARY_ENDINGS = frozenset({None, "Error", "Completed"})
+logger = logging.getLogger(__name__)
+
+MEMORY_KEY = "llm_eval_out_of_memory"
+"""In Airflow's store of a task's state, which its tries share: a try before this one ran out of memory."""
+POLL_SECONDS = 5.0
+SPARE = timedelta(minutes=10)
+"""The pod's own deadline comes first; Airflow's is for a node that went away with its kubelet and never says so."""
+MEMORY_HINT = (
+    "for the second time, now with half as many tokens at once. Raise resources.memory_gib in the model's YAML, or "
+    "lower backend.batch_tokens and backend.cache_gib"
+)
 
 
 class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
@@ -39,98 +55,122 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         self, *, stage: str, run_uri: Any, needs: Mapping[str, Any], shard: Any, judge: str = "", **keywords: Any
     ) -> None:
         """`needs`: the model's `resources`, as plain values, because Airflow stores them with the DAG."""
-        settings = Settings.from_environment(os.environ)
-        pod = pod_arguments(Resources.model_validate(needs), settings.root, os.environ)
-        super().__init__(name=f"llm-eval-{stage}", **{**pod, **keywords})
+        site = PodSettings.from_environment(os.environ)
+        self._needs = Resources.model_validate(needs)
+        hours = timedelta(hours=self._needs.max_hours, seconds=site.schedule_seconds + site.startup_seconds)
+        usual: dict[str, Any] = {
+            "name": f"llm-eval-{stage}",
+            "labels": LABELS,
+            "base_container_name": CONTAINER,
+            "do_xcom_push": False,
+            "durable": True,
+            "deferrable": site.deferrable,
+            "poll_interval": POLL_SECONDS,
+            "logging_interval": site.log_seconds,
+            "schedule_timeout_seconds": site.schedule_seconds,
+            "startup_timeout_seconds": site.startup_seconds,
+            "execution_timeout": hours + SPARE,
+            "container_name_log_prefix_enabled": False,
+            "termination_message_policy": None,  # the template's; else it would be overwritten
+            "log_events_on_failure": True,
+            "log_pod_spec_on_failure": False,  # the whole spec, environment and all, would bury the reason
+        }
+        super().__init__(**{**usual, **keywords})
         self.stage, self.run_uri, self.shard, self.judge = stage, run_uri, shard, judge
-        self._root = settings.root
+        self._sight: Sight | None = None
 
     def execute(self, context: Any) -> Any:
-        if "://" not in self._root and not self.pod_template_file:
-            raise failure(
-                InputError.exit_code,
-                f"the root is a folder of this machine, {self._root!r}, which a pod cannot see. Set LLM_EVAL_ROOT "
-                "to an object store, or mount the folder at the same place by a pod template (LLM_EVAL_POD_TEMPLATE).",
-            )
-        self.arguments = stage_arguments(self.stage, self.run_uri, self.shard, self.judge)
-        return super().execute(context)
+        with in_airflow_words():
+            self.pod_template_dict = self._manifest(context)
+        with self._in_our_words(context):
+            return super().execute(context)
+
+    def trigger_reentry(self, context: Any, event: dict[str, Any]) -> Any:
+        with self._in_our_words(context):
+            return super().trigger_reentry(context, event)
+
+    def get_or_create_pod(self, pod_request_obj: Any, context: Any) -> Any:
+        """One that finished while nobody watched has done its work: what it found is under the root."""
+        found = self._get_pod_from_task_state_store(context)
+        if found is not None and succeeded(Sight(found)):
+            return found
+        return super().get_or_create_pod(pod_request_obj, context)
 
     def cleanup(self, pod: Any, remote_pod: Any, xcom_result: Any = None, context: Any = None) -> None:
-        """As Kubernetes' operator does, but a stage that ended with exit code 2 is not tried again."""
-        try:
+        """As Kubernetes' operator does, on what the pod looks like now; but a pod that is well is left to its work when
+        only the watching of it failed. The next try finds it again."""
+        if self._killed or not remote_pod:
             super().cleanup(pod, remote_pod, xcom_result, context)
-        except AirflowException as error:
-            ending = _ending(remote_pod, self.base_container_name)
-            if ending is None:
-                raise
-            reason = last_word((ending.message or "").splitlines(), ending.exit_code)
-            if ending.reason not in ORDINARY_ENDINGS:
-                reason = f"{ending.reason}: {reason}"
-            raise failure(ending.exit_code, reason) from error
+            return
+        watching_failed = isinstance(sys.exc_info()[1], ApiException | HTTPError)
+        self._sight = self._look(remote_pod)
+        if self._sight is None or (watching_failed and is_at_work(self._sight)):
+            logger.warning("Kubernetes does not answer; pod %s is left to its work", remote_pod.metadata.name)
+            return
+        super().cleanup(pod, self._sight.pod or remote_pod, xcom_result, context)
+
+    def _manifest(self, context: Any) -> dict[str, Any]:
+        """Raises InputError for a template that is none, and for a root that a pod would not see."""
+        root = Settings.from_environment(os.environ).root
+        site = PodSettings.from_environment(os.environ)
+        was_short = bool(context["task_state_store"].get(MEMORY_KEY))
+        arguments = stage_arguments(self.stage, self.run_uri, self.shard, self.judge)
+        environment = pod_environment(root, os.environ, was_short)
+        pod = pod_manifest(read_template(site.template), self._needs, arguments, environment)
+        if "://" not in root and not sees(pod, root):
+            raise InputError(
+                f"the root is a folder of this machine, {root!r}, which a pod cannot see. Set LLM_EVAL_ROOT to an "
+                f"object store, or mount the folder at the same place in the pod template ({site.template})."
+            )
+        return pod
+
+    def _look(self, pod: Any) -> Sight | None:
+        """The pod as it is now; None if Kubernetes cannot be asked."""
+        try:
+            now = self.pod_manager.read_pod(pod)
+        except ApiException as error:
+            return Sight(None) if error.status == 404 else None
+        except HTTPError:
+            return None
+        warnings = []
+        try:
+            warnings = [e.message for e in self.pod_manager.read_pod_events(pod).items if e.type == "Warning"]
+        except (ApiException, HTTPError) as error:
+            logger.warning("the pod's events cannot be read: %s", error)
+        return Sight(now, [message for message in warnings if message])
+
+    @contextmanager
+    def _in_our_words(self, context: Any) -> Iterator[None]:
+        """Turns whatever ends the watching into the reason of the pod's end. Raises what `failure` says."""
+        try:
+            yield
+        except ConfigException as error:
+            told = f"no Kubernetes to ask: {error}. Set the connection kubernetes_default, or KUBECONFIG for a file."
+            raise failure(BAD_INPUT, told) from error
+        except (AirflowException, ApiException, HTTPError) as error:
+            if self._sight is not None and succeeded(self._sight):
+                return  # the watching failed, not the work
+            raise self._failure(self._end(error), context) from error
+
+    def _end(self, error: Exception) -> PodEnd:
+        sight = Sight(None) if isinstance(error, PodNotFoundException) else self._sight
+        if isinstance(error, ApiException | HTTPError) and (sight is None or is_at_work(sight)):
+            return refusal(error)
+        told = str(error.__context__ or error)  # Kubernetes' operator raises its last word over the first one
+        return PodEnd(FAILED, told) if sight is None else pod_end(sight, CONTAINER, told)
+
+    def _failure(self, end: PodEnd, context: Any) -> AirflowException:
+        if not end.is_out_of_memory:
+            return failure(end.exit_code, end.reason)
+        tries = context["task_state_store"]
+        if tries.get(MEMORY_KEY):
+            tries.delete(MEMORY_KEY)  # whoever clears the task has mended it, and begins anew
+            return failure(REFUSED, f"{end.reason}, {MEMORY_HINT}")
+        tries.set(MEMORY_KEY, True)
+        return failure(MAY_PASS, f"{end.reason}; the next try reads half as many tokens at once")
 
 
 class JudgePodOperator(StagePodOperator):
     """Asks one judge, or one shard of what it is asked, in a pod."""
 
     custom_operator_name = "Judge"
-
-
-def _ending(pod: k8s.V1Pod, container: str) -> k8s.V1ContainerStateTerminated | None:
-    """How a container of the pod ended; None if it never ran, or runs still."""
-    statuses = (pod.status.container_statuses if pod.status else None) or []
-    return next((s.state.terminated for s in statuses if s.name == container and s.state), None)
-
-
-def pod_arguments(needs: Resources, root: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of KubernetesPodOperator for a pod with these resources. Pure; secrets are never among its values."""
-    return {
-        "image": needs.image,
-        "cmds": ["python", "-m", "llm_eval"],
-        "env_vars": pod_environment(root, environment),
-        "container_resources": container_resources(needs),
-        "node_selector": dict(needs.node_selector) or None,
-        # Clusters keep other work off their GPU nodes by this taint.
-        "tolerations": [k8s.V1Toleration(key=GPU, operator="Exists", effect="NoSchedule")] if needs.gpus else None,
-        # The default of 64 MB is too small for tensors passed between processes. It counts as memory of the pod.
-        "volumes": [
-            k8s.V1Volume(
-                name="shared-memory",
-                empty_dir=k8s.V1EmptyDirVolumeSource(medium="Memory", size_limit="8Gi" if needs.gpus > 1 else "2Gi"),
-            )
-        ],
-        "volume_mounts": [k8s.V1VolumeMount(name="shared-memory", mount_path="/dev/shm")],  # noqa: S108 - its place
-        "security_context": k8s.V1PodSecurityContext(
-            run_as_non_root=True, run_as_user=USER, seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault")
-        ),
-        "container_security_context": k8s.V1SecurityContext(
-            allow_privilege_escalation=False, privileged=False, capabilities=k8s.V1Capabilities(drop=["ALL"])
-        ),
-        "automount_service_account_token": False,
-        "labels": {"app": "llm-eval"},
-        "pod_template_file": environment.get("LLM_EVAL_POD_TEMPLATE"),
-        "do_xcom_push": False,
-        "startup_timeout_seconds": STARTUP_SECONDS,
-        "termination_message_policy": "FallbackToLogsOnError",
-        "log_events_on_failure": True,
-        "log_pod_spec_on_failure": False,  # the whole spec would bury the reason
-    }
-
-
-def pod_environment(root: str, environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        "LLM_EVAL_ROOT": root,
-        **{name: environment[name] for name in PASSED_ON if name in environment},
-        "HF_HUB_OFFLINE": environment.get("HF_HUB_OFFLINE", "1"),
-        "TOKENIZERS_PARALLELISM": "false",
-        "HOME": "/tmp",  # noqa: S108 - a user without a name has no other place for caches
-    }
-
-
-def container_resources(needs: Resources) -> k8s.V1ResourceRequirements:
-    """GPUs and memory as limits equal to the requests, cpus as a request alone: spare ones may be used."""
-    limits = {
-        **({GPU: str(needs.gpus)} if needs.gpus else {}),
-        **({"memory": f"{round(needs.memory_gib * 1024)}Mi"} if needs.memory_gib else {}),
-    }
-    cpus = {"cpu": f"{needs.cpus:g}"} if needs.cpus else {}
-    return k8s.V1ResourceRequirements(limits=limits or None, requests={**limits, **cpus} or None)

@@ -46,6 +46,7 @@ from llm_eval.specs.models import (
     ReplayBackend,
     Resources,
     ScriptedBackend,
+    Toleration,
     TransformersBackend,
     connection_variables,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "SourceFile",
     "Spec",
     "SuiteSpec",
+    "Toleration",
     "TransformersBackend",
     "connection_variables",
 ]

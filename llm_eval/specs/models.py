@@ -207,6 +207,25 @@ class HubRevisions(Spec):
 Checkpoints = Annotated[RegisteredCheckpoints | CheckpointFolders | HubRevisions, Field(discriminator="kind")]
 
 
+class Toleration(Spec):
+    """Lets pods onto nodes with a taint, as Kubernetes means it."""
+
+    key: str | None = None
+    """Absent, with operator Exists: every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Absent: all effects."""
+
+    @model_validator(mode="after")
+    def _says_what_it_tolerates(self) -> Self:
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("operator Exists takes no value")
+        if self.operator == "Equal" and (self.key is None or self.value is None):
+            raise ValueError("operator Equal needs key and value")
+        return self
+
+
 class Resources(Spec):
     """What one shard of this model's infer stage needs."""
 
@@ -218,6 +237,13 @@ class Resources(Spec):
     image: str | None = None
     """Container image; needed for run_on: kubernetes."""
     node_selector: dict[str, str] = {}
+    """Labels of the nodes that its pods may run on, beside those of the site's pod template."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Beside those of the site's pod template, and the one for nodes with GPUs that a pod with GPUs has anyway."""
+    priority_class: str | None = None
+    """Kubernetes' priority class of its pods. Absent: that of the site's pod template."""
+    max_hours: Annotated[float, Field(gt=0)] = 24.0
+    """A pod that runs longer is ended; another try goes on where it was."""
 
 
 class ModelSpec(Spec):

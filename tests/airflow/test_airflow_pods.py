@@ -1,9 +1,13 @@
+"""The operator of pods, up to the point where Kubernetes is asked. tests/kubernetes has the rest."""
+
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiClient
-from kubernetes.client import models as k8s
 
-from llm_eval.airflow.pods import StagePodOperator, pod_arguments
+from llm_eval.airflow.failures import MayPass
+from llm_eval.airflow.pod_endings import PodEnd
+from llm_eval.airflow.pods import JudgePodOperator, StagePodOperator
 from llm_eval.specs import Resources
 
 KUBECONFIG = """
@@ -18,18 +22,36 @@ NEEDS = Resources(gpus=2, memory_gib=24, cpus=3.5, image="registry/llm-eval:1", 
 RUN = "s3://bucket/evals/runs/m/d/r"
 
 
+class Context(dict):
+    """A task's, with a store that its tries share."""
+
+    def __init__(self, store=None):
+        super().__init__(task_state_store=Store({} if store is None else store))
+
+
+class Store:
+    def __init__(self, values):
+        self.values = values
+
+    def get(self, key):
+        return self.values.get(key)
+
+    def set(self, key, value):
+        self.values[key] = value
+
+    def delete(self, key):
+        self.values.pop(key, None)
+
+
 @pytest.fixture
 def operator(tmp_path, monkeypatch):
-    def make(needs=NEEDS, **environment):
+    def make(needs=NEEDS, kind=StagePodOperator, environment=None, **keywords):
         (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-        for name, value in {"LLM_EVAL_ROOT": "s3://bucket/evals", **environment}.items():
+        for name, value in {"LLM_EVAL_ROOT": "s3://bucket/evals", **(environment or {})}.items():
             monkeypatch.setenv(name, value)
-        return StagePodOperator(
+        return kind(
             task_id="infer",
-            stage="infer",
-            run_uri=RUN,
-            shard="1/4",
-            needs=needs.model_dump(mode="json"),
+            **{"stage": "infer", "run_uri": RUN, "shard": "1/4", "needs": needs.model_dump(mode="json"), **keywords},
             kubernetes_conn_id=None,
             config_file=str(tmp_path / "kubeconfig"),
         )
@@ -41,135 +63,108 @@ def operator(tmp_path, monkeypatch):
 def pod(operator, monkeypatch):
     """The pod that the operator would ask for, as Kubernetes would get it."""
 
-    def make(needs=NEEDS, **environment):
-        made = operator(needs, **environment)
+    def make(needs=NEEDS, environment=None, store=None, **keywords):
+        made = operator(needs, environment=environment, **keywords)
         monkeypatch.setattr(StagePodOperator.__bases__[0], "execute", lambda self, _: self.build_pod_request_obj())
-        return ApiClient().sanitize_for_serialization(made.execute({}))
+        return ApiClient().sanitize_for_serialization(made.execute(Context(store)))
 
     return make
 
 
-def container(pod):
-    (only,) = pod["spec"]["containers"]
-    return only
-
-
-def test_the_pod_runs_the_workers_command(pod):
-    made = container(pod())
-
-    assert made["image"] == "registry/llm-eval:1"
-    assert made["command"] == ["python", "-m", "llm_eval"]
-    assert made["args"] == ["infer", RUN, "--shard", "1/4"]
-
-
-def test_gpus_and_memory_are_limits_equal_to_requests(pod):
-    exact = {"nvidia.com/gpu": "2", "memory": "24576Mi"}
-
-    assert container(pod())["resources"] == {"limits": exact, "requests": {**exact, "cpu": "3.5"}}
-
-
-def test_the_pod_goes_to_the_nodes_that_the_model_names(pod):
-    spec = pod()["spec"]
-
-    assert spec["nodeSelector"] == {"gpu": "a100"}
-    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-
-
-def test_a_pod_without_gpus_does_not_take_a_gpu_nodes_place(pod):
-    made = pod(Resources(image="i"))
-
-    assert not made["spec"].get("tolerations")
-    assert "resources" not in container(made) or not container(made)["resources"]
-
-
-def test_the_pod_gets_the_root_and_no_secret(pod):
-    made = pod(LLM_EVAL_MODELS="/models", OPENAI_API_KEY="sk-secret", AWS_SECRET_ACCESS_KEY="secret")
-
-    assert {e["name"]: e["value"] for e in container(made)["env"]} == {
-        "LLM_EVAL_ROOT": "s3://bucket/evals",
-        "LLM_EVAL_MODELS": "/models",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HOME": "/tmp",
-    }
-    assert "secret" not in str(made)
-
-
-def test_the_pod_has_no_rights_that_it_does_not_need(pod):
+def test_what_the_operator_asks_for_is_the_manifest_and_a_name(pod):
     made = pod()
+    (base,) = made["spec"]["containers"]
 
-    assert made["spec"]["securityContext"] == {
-        "runAsNonRoot": True,
-        "runAsUser": 1000,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    assert container(made)["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "privileged": False,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    assert made["metadata"]["name"].startswith("llm-eval-infer-")
+    assert made["metadata"]["labels"]["app.kubernetes.io/name"] == "llm-eval"
+    assert (base["image"], base["args"]) == ("registry/llm-eval:1", ["infer", RUN, "--shard", "1/4"])
+    assert base["resources"]["limits"] == {"nvidia.com/gpu": "2", "memory": "24576Mi"}
+    assert base["securityContext"]["readOnlyRootFilesystem"] is True
+    assert base["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert made["spec"]["securityContext"]["runAsUser"] == 1000
     assert made["spec"]["automountServiceAccountToken"] is False
+    assert made["spec"]["activeDeadlineSeconds"] == 24 * 3600
+    assert made["spec"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
-def test_the_pod_has_room_for_shared_tensors(pod):
-    made = pod()
+def test_a_judges_pod_asks_its_judge(pod):
+    (base,) = pod(kind=JudgePodOperator, stage="judge", judge="strict", shard="0/1")["spec"]["containers"]
 
-    assert container(made)["volumeMounts"] == [{"mountPath": "/dev/shm", "name": "shared-memory"}]
-    assert made["spec"]["volumes"] == [{"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}]
+    assert base["args"] == ["judge", RUN, "--judge", "strict"]
+
+
+def test_no_secret_of_the_worker_reaches_the_pod(pod):
+    secret = {"OPENAI_API_KEY": "sk-hidden", "AWS_SECRET_ACCESS_KEY": "hidden", "AIRFLOW__CORE__FERNET_KEY": "hidden"}
+
+    assert "hidden" not in str(pod(environment=secret))
 
 
 def test_a_site_adds_its_own_to_every_pod_by_a_template(pod, tmp_path):
     template = tmp_path / "pod.yaml"
+    reference = {"secretRef": {"name": "bucket-key"}}
     template.write_text(
-        "apiVersion: v1\nkind: Pod\nmetadata: {namespace: evals}\nspec:\n  serviceAccountName: evals\n"
-        "  containers: [{name: base, envFrom: [{secretRef: {name: bucket-key}}]}]\n"
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"namespace": "evals", "labels": {"team": "a"}},
+                "spec": {"serviceAccountName": "evals", "containers": [{"name": "base", "envFrom": [reference]}]},
+            }
+        )
     )
 
-    made = pod(LLM_EVAL_POD_TEMPLATE=str(template))
+    made = pod(environment={"LLM_EVAL_POD_TEMPLATE": str(template)})
+    (base,) = made["spec"]["containers"]
 
     assert (made["metadata"]["namespace"], made["spec"]["serviceAccountName"]) == ("evals", "evals")
-    assert container(made)["envFrom"] == [{"secretRef": {"name": "bucket-key"}}]
-    assert made["spec"]["volumes"][0]["name"] == "shared-memory"
+    assert made["metadata"]["labels"]["team"] == "a"
+    assert base["envFrom"] == [reference]
+    assert "securityContext" not in base  # the site's template is the whole of it
+
+
+def test_after_a_try_that_ran_out_of_memory_the_pod_takes_half(pod):
+    (base,) = pod(store={"llm_eval_out_of_memory": True})["spec"]["containers"]
+
+    assert {"name": "LLM_EVAL_MEMORY_SHARE", "value": "0.5"} in base["env"]
 
 
 def test_a_root_that_a_pod_cannot_see_fails_at_once(operator):
     with pytest.raises(AirflowFailException, match="object store"):
-        operator(LLM_EVAL_ROOT="/var/lib/llm-eval").execute({})
+        operator(environment={"LLM_EVAL_ROOT": "/var/lib/llm-eval"}).execute(Context())
 
 
-def ended(exit_code, message="", reason="Error"):
-    state = k8s.V1ContainerState(
-        terminated=k8s.V1ContainerStateTerminated(exit_code=exit_code, message=message, reason=reason)
-    )
-    status = k8s.V1ContainerStatus(
-        name="base", state=state, image="i", image_id="i", ready=False, restart_count=0, started=False
-    )
-    return k8s.V1Pod(
-        metadata=k8s.V1ObjectMeta(name="p", namespace="n"),
-        spec=k8s.V1PodSpec(containers=[]),
-        status=k8s.V1PodStatus(phase="Failed", container_statuses=[status]),
-    )
+def test_a_broken_template_fails_at_once(operator, tmp_path):
+    (tmp_path / "pod.yaml").write_text("kind: Deployment")
+
+    with pytest.raises(AirflowFailException, match="not a pod template"):
+        operator(environment={"LLM_EVAL_POD_TEMPLATE": str(tmp_path / "pod.yaml")}).execute(Context())
 
 
-@pytest.mark.parametrize(
-    ("remote", "error", "reason"),
-    [
-        (ended(2, "loading\nerror: no weights at /models/m\n"), AirflowFailException, "^no weights at /models/m$"),
-        (ended(1, "error: the server went away\n"), AirflowException, "^the server went away$"),
-        (ended(137, "loading\n", "OOMKilled"), AirflowException, "^OOMKilled: loading$"),
-    ],
-)
-def test_a_pods_exit_code_decides_whether_it_is_tried_again(operator, monkeypatch, remote, error, reason):
+def test_memory_that_was_not_enough_is_tried_once_more(operator):
+    context, end = Context(), PodEnd(1, "out of memory", is_out_of_memory=True)
+
+    first = operator()._failure(end, context)
+    second = operator()._failure(end, context)
+
+    assert isinstance(first, MayPass)
+    assert "half as many tokens" in str(first)
+    assert isinstance(second, AirflowFailException)
+    assert "resources.memory_gib" in str(second)
+    assert isinstance(operator()._failure(end, context), MayPass)  # a cleared task begins anew
+
+
+@pytest.mark.parametrize(("exit_code", "kind"), [(1, AirflowException), (2, AirflowFailException), (75, MayPass)])
+def test_the_end_of_a_pod_decides_whether_it_is_tried_again(operator, exit_code, kind):
+    raised = operator()._failure(PodEnd(exit_code, "why"), Context())
+
+    assert type(raised) is kind
+    assert str(raised) == "why"
+
+
+def test_the_usual_way_is_to_wait_in_the_triggerer_and_to_find_a_lost_tries_pod_again(operator):
     made = operator()
-    monkeypatch.setattr(made, "is_istio_enabled", lambda _: False)
-    for name in ("process_pod_deletion", "patch_already_checked", "_read_pod_events", "_read_pod_container_states"):
-        monkeypatch.setattr(made, name, lambda *_, **__: None)
 
-    with pytest.raises(error, match=reason) as failure:
-        made.cleanup(remote, remote)
-
-    assert type(failure.value) is error
-
-
-def test_pod_arguments_are_made_of_the_resources_alone():
-    assert pod_arguments(NEEDS, "s3://r", {}) == pod_arguments(NEEDS, "s3://r", {})
+    assert (made.deferrable, made.durable, made.logging_interval) == (True, True, 30)
+    assert (made.schedule_timeout_seconds, made.startup_timeout_seconds) == (1800, 1800)
+    assert made.execution_timeout.total_seconds() == 24 * 3600 + 3600 + 600
+    assert (made.log_pod_spec_on_failure, made.log_events_on_failure, made.do_xcom_push) == (False, True, False)

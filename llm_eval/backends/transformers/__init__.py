@@ -83,7 +83,7 @@ class TransformersModel:
         from llm_eval.backends.transformers.loading import load
 
         loaded = load(model, checkpoint, settings)
-        return cls(Answerer(loaded, engine(loaded, cast(TransformersBackend, model.backend))))
+        return cls(Answerer(loaded, engine(loaded, cast(TransformersBackend, model.backend), settings.memory_share)))
 
     def answer(self, requests: Sequence[Request], generation: Generation) -> Iterator[Response]:
         """Answers as they are ready. The wall time of a pass is shared by the responses that it is for."""

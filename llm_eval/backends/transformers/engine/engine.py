@@ -51,8 +51,11 @@ class Packed:
         return Writer(self.reader, generation, windows, self.slots).write()
 
 
-def engine(loaded: Loaded, spec: TransformersBackend) -> Engine:
-    """The packed engine where the model allows it and its spec does not say otherwise; a log line tells which."""
+def engine(loaded: Loaded, spec: TransformersBackend, share: float = 1.0) -> Engine:
+    """The packed engine where the model allows it and its spec does not say otherwise; a log line tells which.
+
+    share: (0, 1], of the room that it would take; less after memory was full.
+    """
     if loaded.device.type == "cpu":
         keep_freed_memory()
         if not loaded.is_encoder_decoder:  # T5's code looks into its linear layers
@@ -64,7 +67,7 @@ def engine(loaded: Loaded, spec: TransformersBackend) -> Engine:
             kind = "packed"
         except Unpackable as error:
             kind = f"plain, which is slower: {error}"
-    has = room(loaded, spec, cost.kv_bytes, cost.logit_bytes)
+    has = room(loaded, spec, cost.kv_bytes, cost.logit_bytes).part(share)
     logger.info(
         "model %s on %s, %s: at most %d tokens a pass, %.1f GiB for keys and values; attention %s",
         loaded.name,

@@ -39,6 +39,11 @@ class Room:
     cache_tokens: int
     slots: int
 
+    def part(self, share: float) -> Room:
+        """The same for a share in (0, 1] of the memory; nothing falls below one."""
+        limits = Limits(max(int(self.limits.tokens * share), 1), max(int(self.limits.logits * share), 1))
+        return Room(limits, max(int(self.cache_tokens * share), 1), max(int(self.slots * share), 1))
+
 
 def room(loaded: Loaded, spec: TransformersBackend, kv_bytes: int, logit_bytes: int) -> Room:
     """What fits.
