@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-HOME = tempfile.mkdtemp(prefix="llm-eval-airflow-")
-atexit.register(shutil.rmtree, HOME, ignore_errors=True)
-assert "airflow" not in sys.modules, "something imported airflow before its home was decided"
-os.environ.update(
-    AIRFLOW_HOME=HOME,
-    AIRFLOW__CORE__LOAD_EXAMPLES="False",
-    AIRFLOW__CORE__PLUGINS_FOLDER=str(CHECKOUT / "plugins"),
-    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
-    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
-)
+import pytest
+import yaml
 
-import pytest  # noqa: E402
-import yaml  # noqa: E402
-
-from llm_eval.settings import Settings  # noqa: E402
+import tests.airflow_home  # noqa: F401 - decided before a test module imports airflow
+from llm_eval.settings import Settings
 
 CANNED: dict[str, Any] = {"backend": {"kind": "scripted"}, "chat": False, "resources": {"shards": 2}}
 GONE: dict[str, Any] = {"backend": {"kind": "transformers", "path": "no/such-folder"}, "chat": False}

@@ -1,0 +1,54 @@
+"""A cluster for one test, and a look at what the test has left behind in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client import CoreV1Api
+from kubernetes.config import new_client_from_config
+
+import tests.airflow_home  # noqa: F401 - decided before a test module imports airflow
+from tests.kubernetes.emulator import Cluster, manifests
+
+MARKERS = (
+    "cluster(**site): arguments of the Cluster that the test gets",
+    "leaves_pods: the test may leave pods in its cluster",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Two nodes, one of them with two GPUs. The test fails if it leaves pods."""
+    asked = request.node.get_closest_marker("cluster")
+    with Cluster(tmp_path, **(asked.kwargs if asked else {})) as made:
+        yield made
+        assert request.node.get_closest_marker("leaves_pods") or made.leaks() == []
+
+
+@pytest.fixture
+def api(cluster: Cluster) -> Iterator[CoreV1Api]:
+    """Kubernetes' own client."""
+    with new_client_from_config(str(cluster.kubeconfig)) as client:
+        yield CoreV1Api(client)
+
+
+@pytest.fixture
+def ended(cluster: Cluster, api: CoreV1Api) -> Callable[..., dict[str, Any]]:
+    """Runs a pod of `manifests.pod`, waits until it has ended and gives back its status, with its log as `log`."""
+
+    def run(script: str, **more: Any) -> dict[str, Any]:
+        name = api.create_namespaced_pod("default", manifests.pod(script, **more)).metadata.name
+        cluster.until(lambda: cluster.pod(name)["status"]["phase"] in ("Succeeded", "Failed"), "the pod has ended")
+        status = {**cluster.pod(name)["status"], "log": cluster.log(name, "base")}
+        cluster.delete(name)
+        return status
+
+    return run
