@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-airflow check lock format clean
+.PHONY: help setup demo up test test-airflow test-kubernetes check lock format clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Make .venv with the locked requirements (every other target does it when needed)
 
@@ -28,8 +28,11 @@ demo: $(READY)  ## Train a tiny model, evaluate its checkpoints through a real A
 up: $(READY)  ## Start Airflow with its UI on this machine; Ctrl-C stops it
 	@$(BIN)/python -m llm_eval.airflow.up
 
-test: $(READY)  ## Run the test suite, but for the slow tests with a real scheduler
-	@$(BIN)/python -m pytest -m "not airflow" --numprocesses auto --dist worksteal
+test: $(READY)  ## Run the test suite, but for the slow tests with a real scheduler or with pods
+	@$(BIN)/python -m pytest -m "not airflow and not kubernetes" --numprocesses auto --dist worksteal
+
+test-kubernetes: $(READY)  ## Run the tests with real pods in an emulated cluster, and nothing else
+	@$(BIN)/python -m pytest -m "kubernetes and not airflow" --numprocesses auto --dist worksteal
 
 test-airflow: $(READY)  ## Run the tests with a real Airflow scheduler, and nothing else
 	@$(BIN)/python -m pytest -m airflow

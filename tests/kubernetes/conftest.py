@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ MARKERS = (
     "cluster(**site): arguments of the Cluster that the test gets",
     "leaves_pods: the test may leave pods in its cluster",
 )
+# How long Airflow's operator waits before it asks a stumbling server again; by default up to 15 seconds, five times.
+os.environ.update(AIRFLOW__WORKERS__API_RETRY_WAIT_MIN="0.1", AIRFLOW__WORKERS__API_RETRY_WAIT_MAX="0.5")
 
 
 def pytest_configure(config: pytest.Config) -> None:

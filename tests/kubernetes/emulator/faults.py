@@ -52,6 +52,10 @@ class Faults:
         """Cuts the connection after so many lines of a log."""
         self._faults.append(Fault("GET", pattern, times, lines=lines))
 
+    def end(self) -> None:
+        """All is well from now on."""
+        self._faults = []
+
     def next(self, method: str, address: str) -> Fault | None:
         """The fault of this request, which is then used up; the one that was asked for first, if several fit."""
         found = next((fault for fault in self._faults if fault.hits(method, address)), None)
