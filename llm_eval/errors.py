@@ -12,6 +12,8 @@
         ├── BackendLost       the model's process or server went away (retryable)
         ├── StillWaiting      what was asked for is not there yet: look again later (retryable)
         ├── StorageError      reading or writing under the root failed (retryable)
+        │   ├── NotThere      there is no such file
+        │   └── UnusableRoot  exit code 2: the store refuses the root's address or the keys
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
         ├── BudgetSpent       what the responses may cost is spent; only a higher budget mends it (no retry)
@@ -98,6 +100,16 @@ class StillWaiting(RunFailed):
 
 class StorageError(RunFailed):
     retryable = True
+
+
+class NotThere(StorageError):
+    pass
+
+
+class UnusableRoot(StorageError):
+    exit_code = 2
+    retryable = False
+    final = True
 
 
 class IncompleteStage(RunFailed):
