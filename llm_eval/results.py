@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 _FILE = re.compile(r"/model=[^/]+/dataset=(?P<dataset>[^/]+)/[^./][^/]*\.parquet$")
 _LATER = ("statistics", "choices")  # of samples: columns that older files lack
-_FILES_AT_ONCE = 200  # object stores answer these side by side; what is held in memory stays small
 
 _KEYS = ("model", "checkpoint", "dataset", "variant", "sample_limit", "evaluated_at", "run_id")
 # rank, not row_number: all rows of the newest run share the first place.
@@ -179,33 +178,14 @@ def _rows(published: Iterable[tuple[str, bytes]]) -> list[Result]:
 def _published(
     root: str, models: set[str], datasets: set[str], run_id: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Path and content of each published file, pruned by its path; models, datasets, run id: all where empty."""
+    """Address and content of each published file, pruned by its path; models, datasets, run id: all where empty."""
     place = layout.results(root, "summary")
     folders = [layout.join(place, f"model={model}") for model in sorted(models)] or [place]
-    paths = [path for folder in folders for path, dataset in _files(folder) if not datasets or dataset in datasets]
+    found = [match for folder in folders for uri in storage.tree(folder) if (match := _FILE.search(uri))]
+    uris = [match.string for match in found if not datasets or match["dataset"] in datasets]
     if run_id is not None:
-        paths = [path for path in paths if path.endswith(f"/{run_id}.parquet")]
-    fs, _ = storage.filesystem(place)
-    for start in range(0, len(paths), _FILES_AT_ONCE):
-        for path, content in fs.cat(paths[start : start + _FILES_AT_ONCE], on_error="return").items():
-            if isinstance(content, FileNotFoundError):
-                continue  # deleted since it was listed
-            if isinstance(content, Exception):
-                raise StorageError(f"cannot read {path}: {content}") from content
-            yield path, content
-
-
-def _files(folder: str) -> list[tuple[str, str]]:
-    """Path and dataset of every published file below `folder`, sorted; [] if there is no such folder."""
-    fs, path = storage.filesystem(folder)
-    fs.invalidate_cache()
-    try:
-        found = [_FILE.search(f"/{file}") for file in fs.find(path)]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StorageError(f"cannot list {folder}: {error.strerror or error}") from error
-    return sorted((match.string.removeprefix("/"), match["dataset"]) for match in found if match)
+        uris = [uri for uri in uris if uri.endswith(f"/{run_id}.parquet")]
+    return storage.read_each(uris, may_vanish=True)
 
 
 def _table(path: str, content: bytes) -> pa.Table | None:

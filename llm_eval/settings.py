@@ -56,8 +56,19 @@ class Settings:
 
 
 def _absolute(root: str) -> str:
-    """A plain path made absolute, so that a child process elsewhere means the same place; URIs stay as they are."""
-    return root if "://" in root else os.path.abspath(os.path.expanduser(root))
+    """A plain path made absolute, so that a child process elsewhere means the same place; URIs stay as they are.
+
+    Raises InputError for a URI with a password in it.
+    """
+    if "://" not in root:
+        return os.path.abspath(os.path.expanduser(root))
+    authority = root.partition("://")[2].partition("/")[0]
+    if ":" in authority.rpartition("@")[0]:
+        raise InputError(
+            "the root (--root or LLM_EVAL_ROOT) has a password in it, which logs and a database would keep. Leave it "
+            "out, and set what the store's client reads: for S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    return root
 
 
 def _share(environment: Mapping[str, str], name: str) -> float:

@@ -6,38 +6,58 @@ import json
 import os
 import posixpath
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from llm_eval.errors import StorageError
+from llm_eval import object_stores
+from llm_eval.errors import LlmEvalError, NotThere, StorageError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+_AT_ONCE = 200  # object stores answer these side by side; what is held in memory stays small
+
 
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
-    """The filesystem of `uri` and the path on it."""
+    """The filesystem of `uri`, with nothing remembered of what it held before, and the path on it."""
     from fsspec.core import url_to_fs
 
+    if uri.startswith(object_stores.S3):
+        fs = object_stores.s3()
+        return fs, fs._strip_protocol(uri)
     try:
         fs, path = url_to_fs(uri)
     except (ValueError, ImportError) as error:
         raise StorageError(f"{uri}: no filesystem for this address ({error})") from error
+    fs.invalidate_cache()
     return fs, path
 
 
 @contextmanager
 def _named(action: str, uri: str) -> Iterator[None]:
-    """Turns the operating system's and fsspec's errors into StorageError that names the place and the next step."""
+    """Turns the operating system's and the store's errors into StorageError that names the place and the next step."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise StorageError(
-            f"cannot {action} {uri}: {reason}. Check that the root exists, is writable and has space "
-            "(--root or LLM_EVAL_ROOT names it)."
-        ) from error
+    except LlmEvalError:
+        raise
+    except Exception as error:
+        raise _error(action, uri, error) from error
+
+
+def _error(action: str, uri: str, error: Exception) -> Exception:
+    """StorageError, of the kind that it is; what is none of the storage's comes back as it is."""
+    if isinstance(error, FileNotFoundError) and action == "read" and object_stores.code(error) != "NoSuchBucket":
+        return NotThere(f"cannot read {uri}: there is no such file. Check the root (--root or LLM_EVAL_ROOT names it).")
+    if "://" in uri and not uri.startswith("file://"):
+        return object_stores.in_words(action, uri, error)
+    if not isinstance(error, OSError):
+        return error
+    reason = error.strerror or str(error) or type(error).__name__
+    return StorageError(
+        f"cannot {action} {uri}: {reason}. Check that the root exists, is writable and has space "
+        "(--root or LLM_EVAL_ROOT names it)."
+    )
 
 
 def is_local(fs: AbstractFileSystem) -> bool:
@@ -75,7 +95,7 @@ def create_json(uri: str, value: Any) -> bool:
             if is_local(fs):
                 _create_local(path, data)
             else:
-                fs.pipe_file(path, data, mode="create")
+                object_stores.create(uri, fs, path, data)
         except FileExistsError:
             return False
     return True
@@ -122,35 +142,90 @@ def make_folder(uri: str) -> None:
 
 
 def read_bytes(uri: str) -> bytes:
+    """Raises NotThere if there is no such file."""
     with _named("read", uri):
         fs, path = filesystem(uri)
         data: bytes = fs.cat_file(path)
         return data
 
 
+def read_each(uris: Sequence[str], *, may_vanish: bool = False) -> Iterator[tuple[str, bytes]]:
+    """Each file with its content, from object stores many at once. may_vanish: one that is gone is left out."""
+    for start in range(0, len(uris), _AT_ONCE):
+        for uri, content in _contents(uris[start : start + _AT_ONCE]):
+            if not isinstance(content, Exception):
+                yield uri, content
+            elif not (may_vanish and isinstance(content, FileNotFoundError)):
+                raise _error("read", uri, content) from content
+
+
+def _contents(uris: Sequence[str]) -> Iterator[tuple[str, bytes | Exception]]:
+    fs, _ = filesystem(uris[0])
+    paths = {filesystem(uri)[1]: uri for uri in uris}
+    if is_local(fs):
+        for path, uri in paths.items():
+            try:
+                yield uri, fs.cat_file(path)
+            except OSError as error:
+                yield uri, error
+        return
+    with _named("read", uris[0]):
+        found = fs.cat(list(paths), on_error="return")
+    yield from ((uri, found[path]) for path, uri in paths.items())
+
+
 def exists(uri: str) -> bool:
+    """Whether there is such a file, which is not empty."""
     with _named("look at", uri):
         fs, path = filesystem(uri)
-        return bool(fs.exists(path))
+        return bool(fs.exists(path)) if is_local(fs) else object_stores.has(fs, path)
 
 
 def files(folder: str, suffix: str = "") -> list[str]:
     """URIs of the files directly in `folder`, sorted; [] if there is no such folder. Temporary files are left out."""
+    return list(_listed(folder, suffix, with_state=False))
+
+
+def states(folder: str, suffix: str = "") -> dict[str, str]:
+    """What `files` gives, and for each a text that is another one once the file has been written again."""
+    return _listed(folder, suffix, with_state=True)
+
+
+def _listed(folder: str, suffix: str, *, with_state: bool) -> dict[str, str]:
     with _named("list", folder):
         fs, path = filesystem(folder)
-        fs.invalidate_cache()
-        if not fs.isdir(path):
+        if is_local(fs) and not fs.isdir(path):
+            return {}
+        try:
+            found = {(i["name"] if with_state else i).rstrip("/"): str(i) for i in fs.ls(path, detail=with_state)}
+        except FileNotFoundError as error:
+            if object_stores.code(error) == "NoSuchBucket":
+                raise
+            return {}
+    found.pop(path.rstrip("/"), None)  # object stores may list a folder as a file within itself
+    by_name = {posixpath.basename(place): state for place, state in found.items()}
+    kept = sorted(name for name in by_name if name.endswith(suffix) and not name.startswith("."))
+    return {f"{folder.rstrip('/')}/{name}": by_name[name] for name in kept}
+
+
+def tree(folder: str) -> list[str]:
+    """URIs of all files below `folder`, sorted, temporary ones too; [] if there is no such folder."""
+    with _named("list", folder):
+        fs, path = filesystem(folder)
+        try:
+            found = fs.find(path)
+        except FileNotFoundError as error:
+            if object_stores.code(error) == "NoSuchBucket":
+                raise
             return []
-        names = sorted(posixpath.basename(p.rstrip("/")) for p in fs.ls(path, detail=False))
-        return [f"{folder.rstrip('/')}/{n}" for n in names if n.endswith(suffix) and not n.startswith(".")]
+        return sorted(f"{folder.rstrip('/')}/{file[len(path.rstrip('/')) + 1 :]}" for file in found)
 
 
 def delete(uri: str) -> None:
     """Remove one file; nothing happens if it is not there."""
-    with _named("delete", uri):
+    with _named("delete", uri), suppress(FileNotFoundError):
         fs, path = filesystem(uri)
-        if fs.exists(path):
-            fs.rm_file(path)
+        fs.rm_file(path)
 
 
 def write_json(uri: str, value: Any) -> None:

@@ -155,9 +155,30 @@ def read(uri: str, record: type[R], later: Collection[str] = ()) -> list[R]:
     """All rows of one Parquet file as records, which may have fewer fields than it has columns.
 
     later: columns that came after files without them were written; there their field's default stands. Raises
-    StorageError if the file is absent, truncated or not Parquet, or if other columns are missing.
+    StorageError if the file is absent (NotThere), truncated or not Parquet, or if other columns are missing.
     """
-    source = io.BytesIO(storage.read_bytes(uri))
+    return _rows(uri, storage.read_bytes(uri), record, later)
+
+
+def read_all(uris: Sequence[str], record: type[R], later: Collection[str] = ()) -> list[R]:
+    return [row for uri, data in storage.read_each(uris) for row in _rows(uri, data, record, later)]
+
+
+def read_where(uris: Sequence[str], record: type[R], column: str, values: Collection[str]) -> list[R]:
+    """The rows of files whose `column` is one of `values`; where there is none, nothing else of a file is decoded."""
+    found: list[R] = []
+    for uri, data in storage.read_each(uris):
+        try:
+            column_of_file = pq.ParquetFile(io.BytesIO(data)).read(columns=[column], use_threads=False)[column]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StorageError(f"{uri}: not a readable Parquet file ({error}). Delete it and run again.") from error
+        if any(value in values for value in column_of_file.to_pylist()):
+            found += [row for row in _rows(uri, data, record) if getattr(row, column) in values]
+    return found
+
+
+def _rows(uri: str, data: bytes, record: type[R], later: Collection[str] = ()) -> list[R]:
+    source = io.BytesIO(data)
     names = schema_of(record).names
     try:
         parquet = pq.ParquetFile(source).schema
@@ -176,23 +197,7 @@ def read(uri: str, record: type[R], later: Collection[str] = ()) -> list[R]:
     return from_table(record, table)
 
 
-def read_where(uri: str, record: type[R], column: str, values: Collection[str]) -> list[R]:
-    """The rows of a file whose `column` is one of `values`; where there is none, nothing else is decoded."""
-    source = io.BytesIO(storage.read_bytes(uri))
-    try:
-        found = pq.ParquetFile(source).read(columns=[column], use_threads=False)[column].to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StorageError(f"{uri}: not a readable Parquet file ({error}). Delete it and run again.") from error
-    if not any(value in values for value in found):
-        return []
-    return [row for row in read(uri, record) if getattr(row, column) in values]
-
-
 def _read(source: io.BytesIO, names: list[str], parquet: pq.ParquetSchema) -> pa.Table:
     """Texts within lists once each: the few-shot examples of 14,000 requests are 160 MiB otherwise."""
     inner = [path for path in (parquet.column(i).path for i in range(len(parquet))) if "." in path]
     return pq.ParquetFile(source, read_dictionary=inner).read(columns=names, use_threads=False)
-
-
-def read_all(uris: Sequence[str], record: type[R], later: Collection[str] = ()) -> list[R]:
-    return [row for uri in uris for row in read(uri, record, later)]

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from llm_eval import layout, storage, tables  # noqa: F401 - tables: pyarrow is paid for once, before any fork
 from llm_eval.catalog import parse
-from llm_eval.errors import InputError, StorageError, UnknownName
+from llm_eval.errors import InputError, NotThere, StorageError, UnknownName
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.settings import Settings
 from llm_eval.specs import RunSpec
@@ -66,9 +66,11 @@ class Stage(Protocol):
 def load_run(run_uri: str) -> RunSpec:
     """The run planned at `run_uri`. Raises InputError if there is none."""
     address = layout.join(run_uri.removesuffix("/run.json"), "run.json")
-    if not storage.exists(address):
-        raise InputError(f"{address}: there is no such run. `llm-eval plan -m MODEL -d DATASET` makes one.")
-    return parse(RunSpec, storage.read_json(address), address)
+    try:
+        planned = storage.read_json(address)
+    except NotThere as error:
+        raise InputError(f"{address}: there is no such run. `llm-eval plan -m MODEL -d DATASET` makes one.") from error
+    return parse(RunSpec, planned, address)
 
 
 def run_stage(
@@ -117,14 +119,16 @@ def run_stage(
 
 def _finished(manifest: str) -> Counts | None:
     """Counts of a finished stage; None if it must run. One that left failures behind is run again: they may pass."""
-    counts = read_counts(manifest) if storage.exists(manifest) else None
+    counts = read_counts(manifest)
     return None if counts is None or counts.get("failed") else counts
 
 
 def read_counts(manifest: str) -> Counts | None:
-    """What a stage's manifest counts; None if it is torn, which costs that stage another run."""
+    """What a stage's manifest counts; None if there is none, or it is torn, which costs that stage another run."""
     try:
         counts: Counts = storage.read_json(manifest)["counts"]
+    except NotThere:
+        return None
     except (StorageError, KeyError, TypeError):
         logger.warning("%s cannot be read: its stage has to run again", manifest)
         return None

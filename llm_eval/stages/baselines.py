@@ -9,7 +9,7 @@ from typing import Any
 from llm_eval import layout, results, sampling, storage, templates
 from llm_eval.catalog import parse as parse_spec
 from llm_eval.catalog import split_reference
-from llm_eval.errors import InputError, InvalidData, InvalidSpec, MissingSource
+from llm_eval.errors import InputError, InvalidData, InvalidSpec, MissingSource, NotThere
 from llm_eval.fingerprint import sha256_hex
 from llm_eval.layout import Layout
 from llm_eval.prompts import turn_id
@@ -66,9 +66,11 @@ def identity(baseline: PlannedBaseline) -> object:
 def load(run_uri: str) -> RunSpec:
     """The run whose answers are compared with. Raises InputError if it is gone."""
     address = layout.join(run_uri, "run.json")
-    if not storage.exists(address):
-        raise InputError(f"{address}: the run whose answers are compared with is not there")
-    return parse_spec(RunSpec, storage.read_json(address), address)
+    try:
+        planned = storage.read_json(address)
+    except NotThere as error:
+        raise InputError(f"{address}: the run whose answers are compared with is not there") from error
+    return parse_spec(RunSpec, planned, address)
 
 
 def read(baseline: PlannedBaseline, samples: Sequence[Sample], settings: Settings) -> Answers:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from llm_eval import layout, sampling, sources, storage, tables
-from llm_eval.errors import IncompleteStage
+from llm_eval import layout, sampling, sources, tables
+from llm_eval.errors import IncompleteStage, NotThere
 from llm_eval.layout import Layout
 from llm_eval.records import Sample
 from llm_eval.stages import Counts, StageContext
@@ -53,6 +53,7 @@ def read_few_shot(place: Layout) -> list[Sample]:
 
 def _read(place: Layout, name: str) -> list[Sample]:
     address = layout.join(place.samples, name)
-    if not storage.exists(address):
-        raise IncompleteStage(f"{address} is not there: run `llm-eval fetch {place.run_uri}` first")
-    return tables.read(address, Sample)
+    try:
+        return tables.read(address, Sample)
+    except NotThere as error:
+        raise IncompleteStage(f"{address} is not there: run `llm-eval fetch {place.run_uri}` first") from error

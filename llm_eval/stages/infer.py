@@ -33,7 +33,7 @@ def manifest(context: StageContext) -> str:
 
 def run(context: StageContext) -> Counts:
     requests = conversations.of_shard(read_requests(context.layout), context.shard)
-    known = {} if context.force else read_responses(context.layout)
+    known = {} if context.force else read_responses(context.layout, context.shard)
     attempts = context.run.dataset.generation.attempts if context.run.dataset.prompt.kind == "generate" else 1
     rest = [r for r in requests if any(is_unanswered(known.get((r.id, a))) for a in range(attempts))]
     logger.info(
@@ -47,7 +47,7 @@ def run(context: StageContext) -> Counts:
         "asked": len(rest),
         "failed": sum(r.error is not None for r in mine),
         **Effort.of(mine).counts(),
-        **_largest([peaks, {} if context.force else read_peaks(context.layout)]),
+        **_largest([peaks, {} if context.force else (read_counts(manifest(context)) or {})]),
     }
 
 

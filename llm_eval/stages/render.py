@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from llm_eval import fewshot, layout, storage, tables, templates
-from llm_eval.errors import IncompleteStage, InvalidSpec
+from llm_eval import fewshot, layout, tables, templates
+from llm_eval.errors import IncompleteStage, InvalidSpec, NotThere
 from llm_eval.layout import Layout
 from llm_eval.prompts import turn_id
 from llm_eval.records import Message, Request, Sample, Shot
@@ -34,9 +34,10 @@ def run(context: StageContext) -> Counts:
 
 def read_requests(place: Layout) -> list[Request]:
     address = layout.join(place.requests, "requests.parquet")
-    if not storage.exists(address):
-        raise IncompleteStage(f"{address} is not there: run `llm-eval render {place.run_uri}` first")
-    return tables.read(address, Request)
+    try:
+        return tables.read(address, Request)
+    except NotThere as error:
+        raise IncompleteStage(f"{address} is not there: run `llm-eval render {place.run_uri}` first") from error
 
 
 def render_requests(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from llm_eval import storage, tables
-from llm_eval.layout import Layout
+from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.records import Response
 
 
@@ -23,15 +24,19 @@ def latest_of_each(responses: Iterable[Response]) -> dict[tuple[str, int], Respo
     return kept
 
 
-def read_responses(place: Layout) -> dict[tuple[str, int], Response]:
-    """All responses so far, by request id and attempt, from every shard and every run with this fingerprint."""
-    return latest_of_each(tables.read_all(_parts(place.responses), Response))
+def read_responses(place: Layout, shard: Shard = WHOLE) -> dict[tuple[str, int], Response]:
+    """All responses so far, by request id and attempt, from every shard and every run with this fingerprint.
+
+    shard: at least those to its requests. Parts of its siblings, the other shards of as many, hold none of them.
+    """
+    siblings = re.compile(rf"-(?!{shard.index}of)\d+of{shard.count}-")
+    parts = [part for part in _parts(place.responses) if not siblings.search(part.rpartition("/")[2])]
+    return latest_of_each(tables.read_all(parts, Response))
 
 
 def read_some(folder: str, ids: Collection[str]) -> dict[str, Response]:
     """The responses to these requests alone, of a folder that holds many more; first attempts."""
-    wanted = set(ids)
-    found = [r for part in _parts(folder) for r in tables.read_where(part, Response, "request_id", wanted)]
+    found = tables.read_where(_parts(folder), Response, "request_id", set(ids))
     return {request_id: response for (request_id, _), response in latest_of_each(found).items()}
 
 

@@ -38,7 +38,7 @@ class Crowd:
         self._folder, self._clock = folder, clock
         self._own = layout.join(folder, f"{uuid.uuid4().hex}.json")
         self._beats = 0
-        self._heard: dict[str, tuple[bytes, float]] = {}  # by file: what it said last, and when that was new
+        self._heard: dict[str, tuple[str, float]] = {}  # by file: what it said last, and when that was new
         self.size = at_first
         self._closed = threading.Event()
         self.beat()
@@ -59,8 +59,8 @@ class Crowd:
         self._beats += 1
         try:
             storage.write_json(self._own, self._beats)
-            said = {file: storage.read_bytes(file) for file in storage.files(self._folder, ".json")}
-        except StorageError as error:  # some file went while it was read, or the root is away: as many as before
+            said = storage.states(self._folder, ".json")
+        except StorageError as error:  # the root is away: as many as before
             logger.debug("%s", error)
             return
         now = self._clock()

@@ -1,0 +1,142 @@
+"""Between a client and an S3 server: notes every request, and has those fail that a test names."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+Failure = Literal["refuse", "cut_question", "cut_answer", "lose_answer"]
+OF_ONE_HOP = ("connection", "transfer-encoding", "content-length", "expect", "date", "server")
+REFUSAL = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`kind`: the method, or LIST."""
+
+    kind: str
+    key: str
+    query: str
+    condition: str | None
+
+
+@dataclass
+class Fault:
+    """How `times` requests that `fits` fail: refused by the server; the connection lost while the question is sent, or
+    its answer, or after it was carried out and before the answer."""
+
+    how: Failure
+    times: int
+    fits: Callable[[Asked], bool]
+    status: int = 503
+    code: str = "SlowDown"
+    message: str = "Please reduce your request rate."
+
+
+class Wire:
+    def __init__(self, server: str, address: str) -> None:
+        self.server, self.address = server, address
+        self.forgets_conditions = False
+        self.asked: list[Asked] = []
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        # moto looks whether there is an object, and puts it then; real stores do both at once.
+        self.one_condition_at_a_time = threading.Lock()
+
+    def fail(
+        self, how: Failure, times: int = 1, fits: Callable[[Asked], bool] = lambda _: True, **said: object
+    ) -> None:
+        self._faults.append(Fault(how, times, fits, **said))  # type: ignore[arg-type]
+
+    def kinds(self) -> Counter[str]:
+        return Counter(asked.kind for asked in self.asked)
+
+    def note(self, asked: Asked) -> Fault | None:
+        """The fault that this request meets."""
+        with self._lock:
+            self.asked.append(asked)
+            for fault in self._faults:
+                if fault.times > 0 and fault.fits(asked):
+                    fault.times -= 1
+                    return fault
+        return None
+
+
+class _Passing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms between its headers and its body
+    wire: Wire
+
+    def _pass(self) -> None:
+        path, _, query = self.path.partition("?")
+        kind = "LIST" if "list-type=2" in query else self.command
+        fault = self.wire.note(Asked(kind, unquote(path), query, self.headers.get("If-None-Match")))
+        size = int(self.headers.get("Content-Length") or 0)
+        if fault is not None and fault.how == "cut_question":
+            self.rfile.read(size // 2)
+            return self._hang_up()
+        body = self.rfile.read(size)
+        if fault is not None and fault.how == "refuse":
+            refusal = REFUSAL.format(code=fault.code, message=fault.message).encode()
+            return self._answer(fault.status, {"Content-Type": "application/xml"}, refusal)
+        with self.wire.one_condition_at_a_time if "If-None-Match" in self.headers else nullcontext():
+            answer, content = self._carried_out(body)
+        if fault is not None and fault.how == "lose_answer":
+            return self._hang_up()
+        kept = {name: value for name, value in answer.getheaders() if name.lower() not in OF_ONE_HOP}
+        if self.command == "HEAD":
+            kept["Content-Length"] = answer.getheader("Content-Length", "0")
+        cut = fault is not None and fault.how == "cut_answer"
+        self._answer(answer.status, kept, content, sent=len(content) // 2 if cut else None)
+        if cut:
+            self._hang_up()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass  # noqa: N815 - names that http.server looks for
+
+    def _carried_out(self, body: bytes) -> tuple[HTTPResponse, bytes]:
+        connection = HTTPConnection(urlsplit(self.wire.server).netloc, timeout=60)
+        try:
+            kept = {name: value for name, value in self.headers.items() if name.lower() not in OF_ONE_HOP}
+            if self.wire.forgets_conditions:
+                kept.pop("If-None-Match", None)
+            connection.request(self.command, self.path, body, kept)
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes, sent: int | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():  # of HEAD, the server's own
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content[:sent])
+
+    def _hang_up(self) -> None:
+        self.wfile.flush()
+        self.close_connection = True
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Tests print nothing."""
+
+
+@contextmanager
+def wired(server: str) -> Iterator[Wire]:
+    handler = type("Passing", (_Passing,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as passing:
+        passing.daemon_threads = True
+        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}")
+        handler.wire = wire  # type: ignore[attr-defined]
+        thread = threading.Thread(target=passing.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield wire
+        passing.shutdown()
+        thread.join()
