@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,20 @@ import yaml
 from llm_eval.errors import InputError
 from llm_eval.manifests import pods
 from llm_eval.manifests.parts import Mistake, Part, entries, mapping, spec
+from llm_eval.settings import HOME
 
 BASE = "base"
 VARIABLE = "LLM_EVAL_POD_TEMPLATE"
+SHIPPED = HOME / "include" / "pod_template.yaml"
 DECIDED_ELSEWHERE = ("image", "command", "args")
 
 
 class InvalidTemplate(InputError):
     pass
+
+
+def in_use(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get(VARIABLE) or SHIPPED).expanduser()
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -62,3 +68,11 @@ def mistakes(template: Part, priority_classes: Collection[str] | None = None) ->
         found += [Mistake(f"{path}.{name}", problem) for name in DECIDED_ELSEWHERE if name in container]
     pod = {**template, "spec": {"restartPolicy": "Never", **spec(template)}}
     return [*found, *pods.mistakes(pod, priority_classes)]
+
+
+def mistakes_of_file(path: Path) -> list[str]:
+    """One message per mistake, with the file's name; of a file that is no template, why it is none."""
+    try:
+        return [f"{path}: {mistake}" for mistake in mistakes(read(path))]
+    except InvalidTemplate as error:
+        return [str(error)]
