@@ -22,15 +22,9 @@ def mistakes(pod: Part) -> Iterator[Mistake]:
     for name in HOST:
         if inside.get(name):
             yield Mistake(f"spec.{name}", "would take the pod out of its own namespace. Remove it")
-    for path, volume in volumes(pod):
-        if "hostPath" in volume:
-            yield Mistake(
-                f"{path}.hostPath",
-                "a folder of the node, which the profile restricted refuses. Use a PersistentVolumeClaim, for a node's "
-                "own cache one of a `local` PersistentVolume",
-            )
     for path, container in containers(pod):
         yield from _container(path, container, mapping(inside.get("securityContext")))
+        yield from _folders_of_the_node(path, container, pod)
 
 
 def _container(path: str, container: Part, of_pod: Part) -> Iterator[Mistake]:
@@ -58,6 +52,17 @@ def _capabilities(path: str, capabilities: Part) -> Iterator[Mistake]:
         yield Mistake(f"{path}.drop", f"{capabilities.get('drop')!r}: all capabilities have to go. Say [ALL]")
     if added := capabilities.get("add"):
         yield Mistake(f"{path}.add", f"{added!r}: no stage needs any. Remove it")
+
+
+def _folders_of_the_node(path: str, container: Part, pod: Part) -> Iterator[Mistake]:
+    folders = {volume.get("name") for _, volume in volumes(pod) if "hostPath" in volume}
+    for place, mount in mounts(path, container):
+        if mount.get("name") in folders and mount.get("readOnly") is not True:
+            yield Mistake(
+                f"{place}.readOnly",
+                f"{mount.get('name')!r} is a folder of the node, which a pod may read and never write. Say true, or "
+                "use a PersistentVolumeClaim",
+            )
 
 
 def _root(path: str, container: Part, own: Part) -> Iterator[Mistake]:

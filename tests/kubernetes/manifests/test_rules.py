@@ -98,11 +98,19 @@ def test_mounts(change, field, problem):
         ("{emptyDir: {medium: Ram}}", "spec.volumes[0].emptyDir.medium", "Allowed: Memory"),
         ("{emptyDir: {sizeLimit: null}}", f"{BASE}.volumeMounts[0]", "any amount"),
         ("{}, {name: shared-memory}", "spec.volumes[1].name", "already"),
-        ("{}, {emptyDir: null, hostPath: {path: /srv}}", "spec.volumes[1].hostPath", "PersistentVolumeClaim"),
+        (
+            "{}, {emptyDir: null, hostPath: {path: /srv}}",
+            f"{BASE}.volumeMounts[1].readOnly",
+            "may read and never write",
+        ),
     ],
 )
 def test_volumes(volume, field, problem):
     assert problem in of_pod(f"volumes: [{volume}]")[field]
+
+
+def test_a_folder_of_the_node_may_be_read():
+    assert of_pod("volumes: [{}, {}, {persistentVolumeClaim: null, hostPath: {path: /srv/models}}]") == {}
 
 
 @pytest.mark.parametrize(
