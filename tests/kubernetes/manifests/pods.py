@@ -32,7 +32,8 @@ def laid_over(base: Any, change: Any) -> Any:
         merged = {key: laid_over(base.get(key), value) for key, value in change.items() if value is not None}
         return {key: value for key, value in base.items() if key not in change} | merged
     if isinstance(base, list) and isinstance(change, list):
-        return [laid_over(old, new) for old, new in zip(base, change, strict=False)] + base[len(change) :]
+        both = [laid_over(old, new) for old, new in zip(base, change, strict=False)]
+        return both + base[len(change) :] + change[len(base) :]
     return change
 
 
