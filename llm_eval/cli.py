@@ -247,15 +247,19 @@ def preview(
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Check every file of the catalog; lists all mistakes."""
+    """Check every file of the catalog, and the pod template; lists all mistakes."""
     from llm_eval.check import mistakes
+    from llm_eval.manifests import templates
 
-    found = mistakes(context.obj.catalog)
-    if found:
-        raise InputError("\n".join([*found, f"{len(found)} mistake(s) in the catalog"]))
-    catalog = context.obj.catalog
+    catalog, template = context.obj.catalog, templates.in_use(os.environ)
+    of_catalog, of_template = mistakes(catalog), templates.mistakes_of_file(template)
+    places = [f"{len(of_catalog)} mistake(s) in the catalog"] if of_catalog else []
+    places += [f"{len(of_template)} mistake(s) in the pod template"] if of_template else []
+    if places:
+        raise InputError("\n".join([*of_catalog, *of_template, ", ".join(places)]))
     counted = ", ".join(f"{len(catalog.names(kind))} {kind}" for kind in ("datasets", "models", "judges", "suites"))
     print(f"catalog: {counted}, no mistakes")
+    print(f"pod template: {template}, no mistakes")
 
 
 @app.command()
