@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from kubernetes.client import models as k8s
 
 # By the kubelet, a node's shutdown, the scheduler's preemption, or a node that refuses what it was given.
-_TAKEN_AWAY = re.compile(
-    r"Evicted|Preempt|NodeLost|Shutdown|Terminated|NodeAffinity|UnexpectedAdmission|OutOf", re.ASCII
-)
+_TAKEN_AWAY = re.compile(r"Evict|Preempt|NodeLost|Shutdown|Terminated|NodeAffinity|UnexpectedAdmission|OutOf", re.ASCII)
 _NEVER = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
 _NO_SUCH_IMAGE = re.compile(r"not found|manifest unknown|does not exist|denied|unauthorized|no such", re.IGNORECASE)
@@ -36,11 +34,17 @@ class PodEnd(NamedTuple):
     is_out_of_memory: bool = False
 
 
+class PodEvent(NamedTuple):
+    is_warning: bool
+    reason: str
+    message: str
+
+
 class Sight(NamedTuple):
-    """A pod as Kubernetes last described it (None: it is not there any more), and the warnings it gave about it."""
+    """A pod as Kubernetes last described it (None: it is not there any more), and what it told about it, in order."""
 
     pod: k8s.V1Pod | None
-    warnings: Sequence[str] = ()
+    events: Sequence[PodEvent] = ()
 
 
 def succeeded(sight: Sight) -> bool:
@@ -62,8 +66,10 @@ def pod_end(sight: Sight, container: str, error: str) -> PodEnd:
     """What happened, by the most telling of all signs. error: what whoever was watching says, if nothing else does."""
     pod = sight.pod
     if pod is None or pod.status is None:
-        return PodEnd(MAY_PASS, "the pod is gone: deleted by hand, or with its node")
-    told = _taken_away(pod.status) or _container_end(pod, container) or _not_started(pod, sight.warnings)
+        taken = [f"{e.reason}: {e.message}" for e in sight.events if _TAKEN_AWAY.search(e.reason)]
+        return PodEnd(MAY_PASS, _one_line(f"the pod is gone: {(taken or ['deleted by hand, or with its node'])[-1]}"))
+    warnings = [event.message for event in sight.events if event.is_warning and event.message]
+    told = _taken_away(pod.status) or _container_end(pod, container) or _not_started(pod, warnings)
     if told is not None:
         return told
     if pod.metadata is not None and pod.metadata.deletion_timestamp:

@@ -11,10 +11,8 @@ from __future__ import annotations
 import copy
 import posixpath
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from llm_eval.errors import InputError, InvalidSpec
 from llm_eval.settings import MEMORY_SHARE
 from llm_eval.specs import Resources, Toleration
 
@@ -97,27 +95,6 @@ def sees(pod: Mapping[str, Any], folder: str) -> bool:
     container = next(each for each in pod["spec"]["containers"] if each["name"] == CONTAINER)
     mounted = [posixpath.normpath(mount["mountPath"]) for mount in container.get("volumeMounts", [])]
     return any(posixpath.commonpath([path, folder]) == path for path in mounted)
-
-
-def read_template(path: Path) -> Manifest:
-    """Raises InputError if there is no such file, InvalidSpec if it is no pod with a container `base`."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: the pod template cannot be read: {error.strerror} (LLM_EVAL_POD_TEMPLATE)") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"{path}: the pod template is no YAML: {error}") from None
-    spec = found.get("spec") if isinstance(found, dict) and found.get("kind") == "Pod" else None
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    named = [c.get("name") for c in containers if isinstance(c, dict)] if isinstance(containers, list) else []
-    if named.count(CONTAINER) != 1:
-        raise InvalidSpec(
-            f"{path}: not a pod template: it must be one document of kind Pod whose spec.containers hold one named "
-            f"{CONTAINER!r}, the one that a stage runs in. Compare it with include/pod_template.yaml."
-        )
-    return dict(found)
 
 
 def _tolerations(needs: Resources, given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_eval import settings
 from llm_eval.errors import InputError
+from llm_eval.manifests import templates
 
 PREFIX = "LLM_EVAL_POD_"
 
@@ -20,7 +20,7 @@ class PodSettings:
     to be pulled. log_seconds: how often the log of a pod that is waited for in the triggerer is fetched.
     """
 
-    template: Path = settings.HOME / "include" / "pod_template.yaml"
+    template: Path = templates.SHIPPED
     deferrable: bool = True
     schedule_seconds: int = 1800
     startup_seconds: int = 1800
@@ -37,7 +37,7 @@ class PodSettings:
         }
         usual = cls()
         return cls(
-            template=Path(said["TEMPLATE"]).expanduser() if "TEMPLATE" in said else usual.template,
+            template=templates.in_use(environment),
             deferrable=_is_true(said.get("DEFERRABLE", "true")),
             schedule_seconds=_seconds(said, "SCHEDULE_SECONDS", usual.schedule_seconds),
             startup_seconds=_seconds(said, "STARTUP_SECONDS", usual.startup_seconds),

@@ -18,17 +18,19 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.sdk.exceptions import AirflowException
-from kubernetes.client.exceptions import ApiException  # noqa: TID253 - this is the leaf that owns it
+from kubernetes.client import models as k8s  # noqa: TID253 - this is the leaf that owns it
+from kubernetes.client.exceptions import ApiException  # noqa: TID253
 from kubernetes.config import ConfigException  # noqa: TID253
 from urllib3.exceptions import HTTPError
 
 from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.operators import StageName
-from llm_eval.airflow.pod_endings import PodEnd, Sight, is_at_work, pod_end, refusal, succeeded
-from llm_eval.airflow.pod_manifest import CONTAINER, LABELS, pod_environment, pod_manifest, read_template, sees
+from llm_eval.airflow.pod_endings import PodEnd, PodEvent, Sight, is_at_work, pod_end, refusal, succeeded
+from llm_eval.airflow.pod_manifest import CONTAINER, LABELS, pod_environment, pod_manifest, sees
 from llm_eval.airflow.pod_settings import PodSettings
 from llm_eval.child import stage_arguments
 from llm_eval.errors import BAD_INPUT, FAILED, MAY_PASS, REFUSED, InputError
+from llm_eval.manifests import templates
 from llm_eval.settings import Settings
 from llm_eval.specs import Resources
 
@@ -87,7 +89,12 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
 
     def trigger_reentry(self, context: Any, event: dict[str, Any]) -> Any:
         with self._in_our_words(context):
-            return super().trigger_reentry(context, event)
+            try:
+                return super().trigger_reentry(context, event)
+            except PodNotFoundException:
+                there_was = k8s.V1ObjectMeta(name=event["name"], namespace=event["namespace"])
+                self._sight = self._look(k8s.V1Pod(metadata=there_was)) or Sight(None)
+                raise
 
     def get_or_create_pod(self, pod_request_obj: Any, context: Any) -> Any:
         """One that finished while nobody watched has done its work: what it found is under the root."""
@@ -107,7 +114,9 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         if self._sight is None or (watching_failed and is_at_work(self._sight)):
             logger.warning("Kubernetes does not answer; pod %s is left to its work", remote_pod.metadata.name)
             return
-        super().cleanup(pod, self._sight.pod or remote_pod, xcom_result, context)
+        if self._sight.pod is None:
+            raise AirflowException("the pod is gone")  # nothing to clean up; the reason is told by `_end`
+        super().cleanup(pod, self._sight.pod, xcom_result, context)
 
     def _manifest(self, context: Any) -> dict[str, Any]:
         """Raises InputError for a template that is none, and for a root that a pod would not see."""
@@ -116,7 +125,7 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         was_short = bool(context["task_state_store"].get(MEMORY_KEY))
         arguments = stage_arguments(self.stage, self.run_uri, self.shard, self.judge)
         environment = pod_environment(root, os.environ, was_short)
-        pod = pod_manifest(read_template(site.template), self._needs, arguments, environment)
+        pod = pod_manifest(templates.usable(site.template), self._needs, arguments, environment)
         if "://" not in root and not sees(pod, root):
             raise InputError(
                 f"the root is a folder of this machine, {root!r}, which a pod cannot see. Set LLM_EVAL_ROOT to an "
@@ -129,15 +138,17 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         try:
             now = self.pod_manager.read_pod(pod)
         except ApiException as error:
-            return Sight(None) if error.status == 404 else None
+            if error.status != 404:
+                return None
+            now = None
         except HTTPError:
             return None
-        warnings = []
         try:
-            warnings = [e.message for e in self.pod_manager.read_pod_events(pod).items if e.type == "Warning"]
+            events = self.pod_manager.read_pod_events(pod).items
         except (ApiException, HTTPError) as error:
             logger.warning("the pod's events cannot be read: %s", error)
-        return Sight(now, [message for message in warnings if message])
+            events = []
+        return Sight(now, [PodEvent(e.type == "Warning", e.reason or "", e.message or "") for e in events])
 
     @contextmanager
     def _in_our_words(self, context: Any) -> Iterator[None]:
@@ -153,7 +164,7 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
             raise self._failure(self._end(error), context) from error
 
     def _end(self, error: Exception) -> PodEnd:
-        sight = Sight(None) if isinstance(error, PodNotFoundException) else self._sight
+        sight = self._sight
         if isinstance(error, ApiException | HTTPError) and (sight is None or is_at_work(sight)):
             return refusal(error)
         told = str(error.__context__ or error)  # Airflow's operator raises its last word over the first one

@@ -54,6 +54,15 @@ def read(path: Path) -> Part:
     return mapping(documents[0])
 
 
+def usable(path: Path) -> Part:
+    """As `read`, and with a container that a stage can run in. Raises InvalidTemplate."""
+    template = read(path)
+    for mistake in mistakes(template):
+        if mistake.field == "spec.containers":
+            raise InvalidTemplate(f"{path}: {mistake}")
+    return template
+
+
 def mistakes(template: Part, priority_classes: Collection[str] | None = None) -> list[Mistake]:
     """What would be wrong with every pod that is made of it."""
     inside = list(entries("spec.containers", spec(template).get("containers")))

@@ -133,10 +133,17 @@ def test_a_root_that_a_pod_cannot_see_fails_at_once(operator):
         operator(environment={"LLM_EVAL_ROOT": "/var/lib/llm-eval"}).execute(Context())
 
 
-def test_a_broken_template_fails_at_once(operator, tmp_path):
-    (tmp_path / "pod.yaml").write_text("kind: Deployment")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("kind: Deployment", "a template is one Pod of v1"),
+        ("{apiVersion: v1, kind: Pod, spec: {containers: [{name: main}]}}", "the first has to be called 'base'"),
+    ],
+)
+def test_a_broken_template_fails_at_once(operator, tmp_path, text, reason):
+    (tmp_path / "pod.yaml").write_text(text)
 
-    with pytest.raises(AirflowFailException, match="not a pod template"):
+    with pytest.raises(AirflowFailException, match=reason):
         operator(environment={"LLM_EVAL_POD_TEMPLATE": str(tmp_path / "pod.yaml")}).execute(Context())
 
 

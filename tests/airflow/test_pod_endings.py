@@ -6,7 +6,7 @@ import pytest
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
-from llm_eval.airflow.pod_endings import PodEnd, Sight, is_at_work, pod_end, refusal, succeeded
+from llm_eval.airflow.pod_endings import PodEnd, PodEvent, Sight, is_at_work, pod_end, refusal, succeeded
 from llm_eval.errors import BAD_INPUT, FAILED, MAY_PASS, REFUSED
 
 NOTHING_ELSE = "Pod llm-eval-infer-x returned a failure."
@@ -41,7 +41,7 @@ def waiting(reason, message=None):
 
 
 def end(pod, *warnings):
-    return pod_end(Sight(pod, warnings), "base", NOTHING_ELSE)
+    return pod_end(Sight(pod, [PodEvent(True, "Failed", message) for message in warnings]), "base", NOTHING_ELSE)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,19 @@ def test_a_pod_that_the_eviction_api_took_is_tried_again():
 
 
 def test_a_pod_that_is_gone_is_tried_again():
-    assert end(None) == PodEnd(MAY_PASS, "the pod is gone: deleted by hand, or with its node")
+    assert end(None, "a warning") == PodEnd(MAY_PASS, "the pod is gone: deleted by hand, or with its node")
     assert end(pod("Running", deleted=True)) == PodEnd(MAY_PASS, "the pod was deleted while it was at work")
+
+
+def test_what_took_a_pod_that_is_gone_is_told_from_its_events():
+    events = [
+        PodEvent(False, "Preempted", "Preempted by default/big on node n1"),
+        PodEvent(False, "Killing", "Stopping"),
+    ]
+
+    told = pod_end(Sight(None, events), "base", NOTHING_ELSE)
+
+    assert told == PodEnd(MAY_PASS, "the pod is gone: Preempted: Preempted by default/big on node n1")
 
 
 def test_a_pod_that_took_too_long_has_few_tries():

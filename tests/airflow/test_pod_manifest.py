@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llm_eval.airflow.pod_manifest import pod_environment, pod_manifest, read_template, sees
+from llm_eval.airflow.pod_manifest import pod_environment, pod_manifest, sees
 from llm_eval.airflow.pod_settings import PodSettings
-from llm_eval.errors import InputError, InvalidSpec
+from llm_eval.errors import InputError
+from llm_eval.manifests import templates
 from llm_eval.specs import Resources, Toleration
 
 NEEDS = Resources(gpus=2, memory_gib=24, cpus=3.5, image="registry/llm-eval:1", node_selector={"gpu": "a100"})
@@ -151,7 +152,7 @@ def test_a_folder_is_seen_where_something_is_mounted_at_or_above_it(path, folder
 
 
 def test_the_shipped_template_gives_a_pod_no_right_that_it_does_not_need():
-    pod = made(template=read_template(PodSettings().template))
+    pod = made(template=templates.read(PodSettings().template))
     spec, base = pod["spec"], container(pod)
 
     assert spec["automountServiceAccountToken"] is False
@@ -164,22 +165,8 @@ def test_the_shipped_template_gives_a_pod_no_right_that_it_does_not_need():
         "capabilities": {"drop": ["ALL"]},
     }
     assert base["terminationMessagePolicy"] == "FallbackToLogsOnError"
-    assert {mount["mountPath"] for mount in base["volumeMounts"]} == {"/tmp", "/dev/shm"}
-    assert {"name": "HOME", "value": "/tmp"} in base["env"]
-
-
-@pytest.mark.parametrize("text", ["", "kind: Pod", "kind: Pod\nspec: {containers: [{name: main}]}", "kind: [", "- a"])
-def test_what_is_no_template_is_refused_by_its_name(tmp_path, text):
-    path = tmp_path / "pod.yaml"
-    path.write_text(text)
-
-    with pytest.raises(InvalidSpec, match=r"pod\.yaml: "):
-        read_template(path)
-
-
-def test_a_template_that_is_not_there_is_named_with_the_variable_that_names_it(tmp_path):
-    with pytest.raises(InputError, match="LLM_EVAL_POD_TEMPLATE"):
-        read_template(tmp_path / "none.yaml")
+    assert {mount["mountPath"] for mount in base["volumeMounts"]} == {"/tmp", "/cache", "/dev/shm"}
+    assert {"name": "HOME", "value": "/cache"} in base["env"]
 
 
 def test_a_site_says_in_its_environment_how_pods_are_waited_for():

@@ -24,18 +24,22 @@ import yaml
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 
 from llm_eval import results, tables
-from llm_eval.airflow.pod_manifest import read_template
 from llm_eval.airflow.pod_settings import PodSettings
 from llm_eval.airflow.pods import StagePodOperator
 from llm_eval.layout import Layout
+from llm_eval.manifests import templates
 from llm_eval.records import Response
 from llm_eval.stages import run_stage
 from llm_eval.stages.plan import Wish, plan
 from tests.builders import NOON, House, rows
+from tests.conftest import CHECKOUT
 
 QUESTIONS = 30
 SECONDS_PER_REPLY = 0.1
 IMAGE = "registry/llm-eval:1"
+NAMESPACE = "llm-eval"
+SITE = {"namespaces": (NAMESPACE,), "access": CHECKOUT / "include" / "kubernetes" / "rbac.yaml"}
+"""Of the cluster: the role that we ship is all that the task may do."""
 CELLS = ("subset", "aggregation", "metric", "value", "stderr", "ci_low", "ci_high", "samples", "scored", "failed")
 
 
@@ -109,7 +113,7 @@ class Inference:
         self.cluster, self.deferrable = cluster, deferrable
         self.house, self.store = House(folder), Store()
         self.journal = folder / "root" / "journal"
-        self.kubeconfig = cluster.kubeconfig
+        self.kubeconfig = cluster.kubeconfig_of("llm-eval-launcher")
         self._tries = 0
         self.house.jsonl("colours.jsonl", rows(QUESTIONS))
         self.house.model(
@@ -126,7 +130,7 @@ class Inference:
 
     def _template(self, folder: Path) -> Path:
         """The one that we ship, and the root, where it is on this machine."""
-        pod = read_template(PodSettings().template)
+        pod = templates.read(PodSettings().template)
         root = self.house.settings.root
         pod["spec"]["volumes"].append({"name": "root", "hostPath": {"path": root}})
         pod["spec"]["containers"][0]["volumeMounts"].append({"name": "root", "mountPath": root})

@@ -11,13 +11,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from llm_eval import storage
 from llm_eval.airflow.failures import MayPass
-from tests.kubernetes.inference import IMAGE, QUESTIONS, Inference, public_folder, undisturbed
+from tests.kubernetes.inference import IMAGE, NAMESPACE, QUESTIONS, SITE, Inference, public_folder, undisturbed
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180), pytest.mark.cluster(**SITE)]
 
 FATES = {
     "evict": r"^Evicted: ",
-    "preempt": r"^Preempt",
+    "preempt": r"Preempt",
     "delete": r"gone|deleted|killed from outside",
     "vanish": r"^the pod is gone",
     "kill": r"^killed from outside \(SIGKILL\)",
@@ -49,7 +49,7 @@ def test_an_undisturbed_pod_publishes_what_a_worker_does(inference, calm):
 @pytest.mark.parametrize("fate", FATES)
 def test_a_pod_that_is_taken_away_costs_a_try_and_no_number(inference, calm, fate):
     first = inference.start()
-    getattr(inference.cluster, fate)(inference.wait_for_answers())
+    getattr(inference.cluster, fate)(inference.wait_for_answers(), namespace=NAMESPACE)
 
     error = first.end()
     lost = inference.lost()
@@ -63,7 +63,7 @@ def test_a_pod_that_is_taken_away_costs_a_try_and_no_number(inference, calm, fat
 
 def test_memory_that_is_not_enough_is_tried_once_more_with_half_of_it(inference, calm):
     first = inference.start({"memory_gib": 1})
-    inference.cluster.kill_for_memory(inference.wait_for_answers())
+    inference.cluster.kill_for_memory(inference.wait_for_answers(), namespace=NAMESPACE)
     assert isinstance(error := first.end(), MayPass)
     assert "out of memory: it needed more than its limit (1024Mi); the next try reads half" in str(error)
 
@@ -80,7 +80,7 @@ def test_memory_that_is_not_enough_a_second_time_ends_the_tries(inference):
     errors = []
     for _ in range(2):
         trying = inference.start({"memory_gib": 1})
-        inference.cluster.kill_for_memory(inference.wait_for_answers(len(inference.asked()) + 1))
+        inference.cluster.kill_for_memory(inference.wait_for_answers(len(inference.asked()) + 1), namespace=NAMESPACE)
         errors.append(trying.end())
 
     assert isinstance(errors[1], AirflowFailException)
@@ -213,3 +213,13 @@ def test_a_pod_whose_task_was_lost_is_found_again(inference, calm):
 
     assert inference.published() == calm
     assert len(inference.asked()) == QUESTIONS
+
+
+def test_whoever_has_no_role_is_told_which_one_is_missing(inference):
+    inference.kubeconfig = inference.cluster.kubeconfig_of("llm-eval-stage")
+
+    error = inference.start().end()
+
+    assert isinstance(error, AirflowFailException)
+    assert "403" in str(error)
+    assert "include/kubernetes/rbac.yaml" in str(error)
