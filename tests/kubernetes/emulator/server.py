@@ -91,7 +91,7 @@ class Server:
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            fault = self.faults.next(request.method, f"{request.path}?{request.query_string}")
+            fault = self.faults.next(request.method, request.path_qs)
             if fault:
                 await fault.strike()
                 request[FAULT] = fault
