@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,15 @@ def api(cluster: Cluster) -> Iterator[CoreV1Api]:
 
 
 @pytest.fixture
-def ended(cluster: Cluster, api: CoreV1Api) -> Callable[..., dict[str, Any]]:
+def ended(cluster: Cluster) -> Callable[..., dict[str, Any]]:
     """Runs a pod of `manifests.pod`, waits until it has ended and gives back its status, with its log as `log`."""
+    return partial(status_at_the_end, cluster)
 
-    def run(script: str, **more: Any) -> dict[str, Any]:
-        name = api.create_namespaced_pod("default", manifests.pod(script, **more)).metadata.name
-        cluster.until(lambda: cluster.pod(name)["status"]["phase"] in ("Succeeded", "Failed"), "the pod has ended")
-        status = {**cluster.pod(name)["status"], "log": cluster.log(name, "base")}
-        cluster.delete(name)
-        return status
 
-    return run
+def status_at_the_end(cluster: Cluster, script: str, **pod: Any) -> dict[str, Any]:
+    with new_client_from_config(str(cluster.kubeconfig)) as client:
+        name = CoreV1Api(client).create_namespaced_pod("default", manifests.pod(script, **pod)).metadata.name
+    cluster.until(lambda: cluster.pod(name)["status"]["phase"] in ("Succeeded", "Failed"), "the pod has ended")
+    status = {**cluster.pod(name)["status"], "log": cluster.log(name, "base")}
+    cluster.delete(name)
+    return status

@@ -7,9 +7,28 @@ import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 
-from tests.kubernetes.emulator.isolation import FEATURES, best_isolation
+from tests.kubernetes.emulator import Cluster
+from tests.kubernetes.test_emulator_containers import needs
 
-needs_exec = pytest.mark.skipif("exec" not in FEATURES[best_isolation()], reason="needs namespaces")
+LEAST_RIGHTS = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: airflow, namespace: default}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: airflow, namespace: default}
+rules:
+- {apiGroups: [""], resources: [pods], verbs: [get, list, create, patch, delete]}
+- {apiGroups: [""], resources: [pods/log], verbs: [get]}
+- {apiGroups: [""], resources: [events], verbs: [list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: airflow, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: airflow}
+subjects: [{kind: ServiceAccount, name: airflow, namespace: default}]
+"""
 
 
 def operator(cluster, script, **arguments):
@@ -59,7 +78,10 @@ async def first_event(trigger):
         return event
 
 
-@pytest.mark.parametrize("execute", [KubernetesPodOperator.execute, deferred])
+EITHER = [KubernetesPodOperator.execute, deferred]
+
+
+@pytest.mark.parametrize("execute", EITHER)
 def test_a_pod_runs_and_is_gone(cluster, capsys, execute):
     execute(operator(cluster, "echo hello", deferrable=execute is deferred), context())
 
@@ -68,7 +90,7 @@ def test_a_pod_runs_and_is_gone(cluster, capsys, execute):
 
 
 @pytest.mark.leaves_pods
-@pytest.mark.parametrize("execute", [KubernetesPodOperator.execute, deferred])
+@pytest.mark.parametrize("execute", EITHER)
 def test_a_failure_keeps_its_exit_code_and_its_last_words(cluster, execute):
     policy = {"termination_message_policy": "FallbackToLogsOnError", "on_finish_action": "keep_pod"}
     failing = operator(cluster, "echo out of memory; exit 3", deferrable=execute is deferred, **policy)
@@ -81,8 +103,8 @@ def test_a_failure_keeps_its_exit_code_and_its_last_words(cluster, execute):
     assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
 
 
-@needs_exec
-@pytest.mark.parametrize("execute", [KubernetesPodOperator.execute, deferred])
+@needs("exec")
+@pytest.mark.parametrize("execute", EITHER)
 def test_a_result_comes_back_through_the_sidecar(cluster, execute):
     script = """echo '{"a": 1}' > /airflow/xcom/return.json"""
     made = operator(cluster, script, do_xcom_push=True, deferrable=execute is deferred)
@@ -91,3 +113,77 @@ def test_a_result_comes_back_through_the_sidecar(cluster, execute):
     result = execute(made, run_context)
 
     assert (result or run_context["ti"].pushed["return_value"]) == {"a": 1}
+
+
+@pytest.mark.parametrize("execute", EITHER)
+def test_the_least_rights_that_the_operator_needs_are_enough(tmp_path, capsys, execute):
+    (tmp_path / "roles.yaml").write_text(LEAST_RIGHTS)
+    with Cluster(tmp_path, access=tmp_path / "roles.yaml", start_seconds=2) as cluster:
+        made = operator(cluster, "echo hello", deferrable=execute is deferred)
+        made.config_file = str(cluster.kubeconfig_of("airflow"))
+
+        execute(made, context())
+
+        assert "hello" in capsys.readouterr().out
+        assert cluster.leaks() == []
+        assert {request.status for request in cluster.requests} <= {200, 201, None}
+
+
+def test_a_log_that_is_cut_is_taken_up_again(cluster, capsys):
+    cluster.faults.cut_logs(lines=1)
+
+    operator(cluster, "for i in 1 2 3; do echo line-$i; sleep 0.5; done").execute(context())
+
+    said = capsys.readouterr().out
+    assert all(f"line-{i}" in said for i in (1, 2, 3))
+    assert sum(request.path.endswith("/log") for request in cluster.requests) == 2
+
+
+def test_lines_come_while_the_task_is_deferred(cluster, capsys):
+    made = operator(cluster, "echo early; sleep 3; echo late", deferrable=True, logging_interval=1, poll_interval=0.5)
+
+    deferred(made, context())
+
+    assert {"early", "late"} <= set(capsys.readouterr().out.split())
+    logs = [request for request in cluster.requests if request.path.endswith("/log")]
+    assert sum("sinceSeconds" in request.query for request in logs) >= 1
+
+
+def test_an_api_that_stumbles_is_asked_again(cluster):
+    cluster.faults.fail("POST", "/pods$", 500)
+    cluster.faults.fail("GET", "/pods/", 503)
+
+    operator(cluster, "true").execute(context())
+
+    assert [r.status for r in cluster.requests if r.method == "POST"] == [500, 201]
+
+
+def test_a_pod_that_cannot_be_placed_is_given_up_and_deleted(cluster):
+    made = operator(cluster, "true", node_selector={"no": "such-node"}, schedule_timeout_seconds=1)
+
+    with pytest.raises(AirflowException):
+        made.execute(context())
+
+    assert cluster.leaks() == []
+
+
+def test_a_second_try_takes_up_the_pod_of_the_first(cluster, capsys):
+    first = operator(cluster, "echo one; sleep 2; echo two")
+    pod = first.get_or_create_pod(first.build_pod_request_obj(context()), context())
+    cluster.until(lambda: cluster.pod(pod.metadata.name)["status"]["phase"] == "Running", "it runs")
+
+    operator(cluster, "echo never").execute(context())
+
+    said = capsys.readouterr().out
+    assert "two" in said
+    assert "never" not in said
+    assert sum(request.method == "POST" for request in cluster.requests) == 1
+
+
+def test_a_task_that_is_ended_takes_its_pod_along(cluster):
+    made = operator(cluster, "sleep 600", termination_grace_period=0)
+    made.pod = made.get_or_create_pod(made.build_pod_request_obj(context()), context())
+
+    made.on_kill()
+
+    assert cluster.leaks() == []

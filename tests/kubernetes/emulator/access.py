@@ -35,9 +35,10 @@ class Access:
         self.tokens = {account.name: secrets.token_hex(16) for account in self.accounts}
         self.administrators_token = secrets.token_hex(16)
 
-    def renew(self, account: str) -> None:
-        """The old token is worth nothing from now on, as when it expires."""
+    def renew(self, account: str) -> str:
+        """Its new token. The old one is worth nothing from now on, as when it expires."""
         self.tokens[account] = secrets.token_hex(16)
+        return self.tokens[account]
 
     def check(self, header: str, action: Action) -> str:
         """The user's name. Raises ApiError 401 for an unknown token, 403 for what its roles do not allow."""
@@ -61,13 +62,17 @@ class Access:
         return [
             rule
             for binding in self._bindings
-            if binding["metadata"]["namespace"] == namespace and any(_is(s, account) for s in binding["subjects"])
-            for rule in self._roles[Account(namespace, binding["roleRef"]["name"])]
+            if _namespace(binding) == namespace and any(_is(s, account) for s in binding["subjects"])
+            for rule in self._roles[Account(_namespace(binding), binding["roleRef"]["name"])]
         ]
 
 
 def _account(document: Mapping[str, Any]) -> Account:
-    return Account(document["metadata"]["namespace"], document["metadata"]["name"])
+    return Account(_namespace(document), document["metadata"]["name"])
+
+
+def _namespace(document: Mapping[str, Any]) -> str:
+    return str(document["metadata"].get("namespace", "default"))
 
 
 def _is(subject: Mapping[str, str], account: Account) -> bool:

@@ -11,57 +11,42 @@ from __future__ import annotations
 
 import base64
 import copy
+import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
 from aiohttp import web
 
-from tests.conftest import CHECKOUT
-from tests.kubernetes.emulator.access import Access
+from llm_eval.airflow.processes import Guard
+from tests.kubernetes.emulator.access import ADMINISTRATOR, Access
 from tests.kubernetes.emulator.faults import Faults
-from tests.kubernetes.emulator.images import Image, Images
-from tests.kubernetes.emulator.isolation import FEATURES, Feature, Isolation, best_isolation
-from tests.kubernetes.emulator.kubeconfig import write_kubeconfig
+from tests.kubernetes.emulator.images import Images
+from tests.kubernetes.emulator.isolation import FEATURES, Feature, best_isolation
+from tests.kubernetes.emulator.kubeconfig import Kubeconfigs
 from tests.kubernetes.emulator.kubelet import Kubelet
 from tests.kubernetes.emulator.leaks import left_on_the_machine
 from tests.kubernetes.emulator.loops import LoopThread
-from tests.kubernetes.emulator.pods import Machine, Pod
-from tests.kubernetes.emulator.scheduling import Node
+from tests.kubernetes.emulator.machine import Machine
+from tests.kubernetes.emulator.pods import Pod
 from tests.kubernetes.emulator.server import Request, Server
+from tests.kubernetes.emulator.sites import DEFAULT, Site
 from tests.kubernetes.emulator.store import Manifest, Store
 
 Value = TypeVar("Value")
 WAIT_SECONDS = 20.0
 LOOK_SECONDS = 0.05
 LEAVE_SECONDS = 5.0
-DEFAULT = "default"
+HOST = "127.0.0.1"
 
 
-@dataclass(frozen=True)
-class Site:
-    """What a cluster is made of.
-
-    `images`: by name, where `*` stands for anything. `image_environment`: what all images set; a real image has this
-    package installed, these find it in the checkout. `access`: a file of ServiceAccounts, Roles and RoleBindings;
-    without one, everybody may do everything. `start_seconds`: from a pod's place on a node to its first container.
-    `backoff_seconds`: before the second try of whatever fails, where Kubernetes waits ten.
-    """
-
-    nodes: Sequence[Node] = (Node("cpu-1"), Node("gpu-1", gpus=2))
-    namespaces: Sequence[str] = (DEFAULT,)
-    images: Mapping[str, Image] = field(default_factory=lambda: {"*": Image()})
-    image_environment: Mapping[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(CHECKOUT)})
-    access: Path | None = None
-    isolation: Isolation | None = None
-    start_seconds: float = 0.05
-    backoff_seconds: float = 0.2
+class EmulatorError(Exception):
+    """The emulator did not do what it should, whatever the test that used it says."""
 
 
 class Cluster:
@@ -75,33 +60,55 @@ class Cluster:
         isolation = self.site.isolation or best_isolation()
         self.features: frozenset[Feature] = FEATURES[isolation]
         """What works on this machine; tests that need more are to be skipped."""
+        guard = Guard(os.environ) if isolation == "none" else None
         pauses = (self.site.start_seconds, self.site.backoff_seconds)
-        self._machine = Machine(Store(), self.images, isolation, self.folder, *pauses)
+        self._machine = Machine(Store(), self.images, isolation, self.folder, *pauses, guard)
         self._kubelet = Kubelet(self._machine)
         self._server = Server(self._kubelet, self.access)
 
     def __enter__(self) -> Self:
         self._loop = LoopThread("kubernetes-emulator")
-        self.address = self._loop.call(self._open())
+        self._loop.call(self._populate())
+        self._port = self._loop.call(self._serve(port=0))
+        self._kubeconfigs = Kubeconfigs(self.folder, f"http://{HOST}:{self._port}", self.site.namespaces[0])
+        self._kubeconfigs.add(ADMINISTRATOR, self.access.administrators_token if self.access else None)
+        for account, token in self.access.tokens.items() if self.access else ():
+            self._kubeconfigs.add(account, token)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Raises AssertionError for what the emulator itself did wrong: errors in it, containers that outlive it."""
+        """Raises EmulatorError for what it did wrong itself: errors in its own code, containers that outlive it."""
         self._loop.call(self._close())
         self._loop.close()
         left = left_on_the_machine(self.folder.name, self._machine.sessions)
-        assert (self._machine.errors, left) == ([], [])
+        if self._machine.guard:
+            self._machine.guard.close()
+        if self._machine.errors or left:
+            first = self._machine.errors[0] if self._machine.errors else None
+            raise EmulatorError(f"errors: {self._machine.errors!r}; left on this machine: {left}") from first
 
     @property
     def kubeconfig(self) -> Path:
         """The administrator's."""
-        token = self.access.administrators_token if self.access else None
-        return self._kubeconfig("administrator", token)
+        return self._kubeconfigs.path(ADMINISTRATOR)
 
     def kubeconfig_of(self, account: str) -> Path:
-        """A service account's, which may do what its roles say. Its token is in `{account}.token` beside it."""
-        assert self.access, "the cluster was made without `access`, so there are no accounts"
-        return self._kubeconfig(account, self.access.tokens[account])
+        """A service account's of the file `access`, which may do what its roles say."""
+        return self._kubeconfigs.path(account)
+
+    def renew_token(self, account: str) -> None:
+        """The one before has expired. Clients that read their kubeconfig again have the new one."""
+        assert self.access, "the cluster was made without `access`, so there are no tokens"
+        self._kubeconfigs.write_token(account, self.access.renew(account))
+
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Meanwhile connections are refused, and those that there were are cut. Pods go on."""
+        self._loop.call(self._runner.cleanup())
+        try:
+            yield
+        finally:
+            self._loop.call(self._serve(self._port))
 
     @property
     def faults(self) -> Faults:
@@ -222,26 +229,22 @@ class Cluster:
     def _container(self, name: str, container: str | None, namespace: str) -> Any:
         return self._kubelet.container(self._kubelet.pod(namespace, name), container)
 
-    def _kubeconfig(self, user: str, token: str | None) -> Path:
-        token_file = self.folder / f"{user}.token" if token else None
-        if token_file and token:
-            token_file.write_text(token)
-        return write_kubeconfig(self.folder / f"{user}.kubeconfig", self.address, self.site.namespaces[0], token_file)
-
-    async def _open(self) -> str:
+    async def _populate(self) -> None:
         for namespace in self.site.namespaces:
             self._store.add("namespaces", {"metadata": {"name": namespace}, "status": {"phase": "Active"}})
         for node in self.site.nodes:
             self._store.add("nodes", node.manifest())
         for account in self.access.accounts if self.access else []:
             self._store.add("serviceaccounts", {"metadata": {"name": account.name, "namespace": account.namespace}})
+
+    async def _serve(self, port: int) -> int:
+        """`port`: 0 for any that is free. Returns the one that it is."""
         # Without `handler_cancellation`, whoever follows a log or watches would be served after it has left.
         options: dict[str, Any] = {"handler_cancellation": True, "shutdown_timeout": 1, "access_log": None}
-        self._runner = web.AppRunner(self._server.application, **options)
+        self._runner = web.AppRunner(self._server.application(), **options)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, HOST, port).start()
+        return int(self._runner.addresses[0][1])
 
     async def _close(self) -> None:
         await self._kubelet.close()

@@ -23,8 +23,8 @@ MEMORY_SECONDS = 0.1
 class Container:
     def __init__(self, spec: Mapping[str, Any], folder: Path) -> None:
         self.spec, self.name = spec, spec["name"]
-        self.state: dict[str, Any] = {"waiting": {"reason": "PodInitializing"}}
-        self.last_state: dict[str, Any] = {}
+        self.state: dict[str, dict[str, Any]] = {"waiting": {"reason": "PodInitializing"}}
+        self.last_state: dict[str, dict[str, Any]] = {}
         self.log, self.previous_log = Log(), Log()
         self.restarts = 0
         self.process: Process | None = None
@@ -38,7 +38,8 @@ class Container:
     @property
     def exit_code(self) -> int | None:
         """None while it has not ended."""
-        return self.state.get("terminated", {}).get("exitCode")
+        code: int | None = self.state.get("terminated", {}).get("exitCode")
+        return code
 
     @property
     def is_running(self) -> bool:

@@ -21,8 +21,8 @@ def environment_of(
     found = {"HOSTNAME": pod["metadata"]["name"], **image}
     for source in container.get("envFrom") or []:
         for kind in source.keys() & SOURCES.keys():
-            for name, value in references.values(SOURCES[kind], source[kind]).items():
-                found[(source.get("prefix") or "") + name] = value.decode()
+            for name, content in references.values(SOURCES[kind], source[kind]).items():
+                found[(source.get("prefix") or "") + name] = content.decode()
     for variable in container.get("env") or []:
         value = _value(variable, pod, references)
         if value is not None:

@@ -6,6 +6,8 @@ import asyncio
 import re
 from dataclasses import dataclass
 
+from aiohttp import web
+
 from tests.kubernetes.emulator.errors import ApiError
 
 
@@ -31,6 +33,10 @@ class Fault:
 
     def hits(self, method: str, address: str) -> bool:
         return self.times > 0 and method == self.method and re.search(self.pattern, address) is not None
+
+
+FAULT = web.RequestKey("fault", Fault)
+"""Under which a request carries the one that struck it."""
 
 
 class Faults:

@@ -7,7 +7,8 @@ import asyncio
 from tests.kubernetes.emulator.containers import Container
 from tests.kubernetes.emulator.errors import ApiError
 from tests.kubernetes.emulator.events import tell
-from tests.kubernetes.emulator.pods import Machine, Pod
+from tests.kubernetes.emulator.machine import Machine
+from tests.kubernetes.emulator.pods import Pod
 from tests.kubernetes.emulator.scheduling import lose
 from tests.kubernetes.emulator.statuses import Ending
 from tests.kubernetes.emulator.store import Manifest

@@ -7,20 +7,18 @@ import shutil
 import signal
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tests.kubernetes.emulator.containers import Container
 from tests.kubernetes.emulator.events import EventType, tell
-from tests.kubernetes.emulator.images import Image, Images
-from tests.kubernetes.emulator.isolation import Isolation
+from tests.kubernetes.emulator.images import Image
 from tests.kubernetes.emulator.launching import Surroundings, launch
+from tests.kubernetes.emulator.machine import Machine
 from tests.kubernetes.emulator.processes import Launch
 from tests.kubernetes.emulator.references import NotReady, References
 from tests.kubernetes.emulator.scheduling import place
 from tests.kubernetes.emulator.statuses import Ending, condition, conditions, phase
-from tests.kubernetes.emulator.store import Manifest, Store
+from tests.kubernetes.emulator.store import Manifest
 from tests.kubernetes.emulator.times import in_objects, now
 from tests.kubernetes.emulator.volumes import Volumes
 
@@ -28,27 +26,6 @@ SCHEDULING_SECONDS = 0.5
 KILL_SECONDS = 10.0
 MOST_BACKOFFS = 16
 DEADLINE = Ending("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What all pods share. `backoff_seconds`: before the second try of whatever fails, where Kubernetes waits ten.
-
-    `errors`: of the emulator itself, which no test should mistake for a pod's. `sessions`: of all containers so far.
-    """
-
-    store: Store
-    images: Images
-    isolation: Isolation
-    folder: Path
-    start_seconds: float
-    backoff_seconds: float
-    errors: list[BaseException] = field(default_factory=list)
-    sessions: set[int] = field(default_factory=set)
-
-    @property
-    def claims(self) -> Path:
-        return self.folder / "claims"
 
 
 class Pod:
@@ -168,7 +145,7 @@ class Pod:
             image = await self._pull(container)
             await container.start(await self._launch(container, image), self.machine.isolation)
             if container.process and container.is_running:
-                self.machine.sessions.add(container.process.session)
+                self.machine.has_started(container.process)
                 self._tell("Normal", "Started", f"Started container {container.name}")
             self._show()
             await container.end()

@@ -19,6 +19,7 @@ from tests.kubernetes.emulator.store import KINDS, Manifest, Store
 from tests.kubernetes.emulator.validation import refuse_invalid
 
 WATCH_SECONDS = 300.0
+FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
 
@@ -75,7 +76,7 @@ class Resources:
         found, patch = self._found(request), await request.json()
         changed = copy.deepcopy(found)
         patches.apply(request.content_type, changed, patch)
-        return self._replace(found, changed)
+        return self._replace(Target.of(request), found, changed)
 
     async def update(self, request: web.Request) -> web.Response:
         found, changed = self._found(request), await request.json()
@@ -83,7 +84,7 @@ class Resources:
         if version != found["metadata"]["resourceVersion"]:
             name = found["metadata"]["name"]
             raise ApiError(409, f'Operation cannot be fulfilled on "{name}": the object has been modified')
-        return self._replace(found, changed)
+        return self._replace(Target.of(request), found, changed)
 
     async def delete(self, request: web.Request) -> web.Response:
         target, found = Target.of(request), self._found(request)
@@ -112,14 +113,17 @@ class Resources:
         target = Target.of(request)
         return self._store.get(target.resource, target.namespace, target.name)
 
-    def _replace(self, found: Manifest, changed: Manifest) -> web.Response:
+    def _replace(self, target: Target, found: Manifest, changed: Manifest) -> web.Response:
         """Objects stay the same ones, since their pods hold on to them. What a pod is made of cannot be changed."""
-        if found["kind"] == "Pod" and changed["spec"] != found["spec"]:
-            raise ApiError(422, "Pod is invalid: spec: Forbidden: pod updates may not change its fields")
-        for part in ("metadata", "data", "spec", "status"):
+        if target.resource == "pods" and changed["spec"] != found["spec"]:
+            raise ApiError(
+                422, f'Pod "{target.name}" is invalid: spec: Forbidden: pod updates may not change its fields'
+            )
+        changed["metadata"].update({name: found["metadata"][name] for name in FIXED if name in found["metadata"]})
+        for part in ("status",) if target.subresource == "status" else ("metadata", "data", "spec"):
             if part in changed:
                 found[part] = changed[part]
-        self._store.modified(_resource(found), found)
+        self._store.modified(target.resource, found)
         return web.json_response(found)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
@@ -152,7 +156,3 @@ def _is_selected(request: web.Request, manifest: Manifest) -> bool:
     return labels_match(query.get("labelSelector", ""), labels) and fields_match(
         query.get("fieldSelector", ""), manifest
     )
-
-
-def _resource(manifest: Manifest) -> str:
-    return next(resource for resource, kind in KINDS.items() if kind == manifest["kind"])

@@ -11,7 +11,7 @@ from tests.kubernetes.emulator.errors import ApiError
 # A comma inside "in (a,b)" separates values, not requirements.
 SEPARATOR = re.compile(r",(?![^(]*\))")
 SET = re.compile(r"(\S+)\s+(in|notin)\s+\((.*)\)")
-EQUALITY = re.compile(r"([^=!\s]+)\s*(==|=|!=)\s*(\S*)")
+EQUALITY = re.compile(r"([^=!\s]+)\s*(==|=|!=)\s*([^=!\s]*)")
 EXISTENCE = re.compile(r"(!?)\s*([^=!\s()]+)")
 
 

@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, web
 
 from tests.kubernetes.emulator.containers import Container
 from tests.kubernetes.emulator.errors import ApiError
-from tests.kubernetes.emulator.faults import Fault
+from tests.kubernetes.emulator.faults import FAULT
 from tests.kubernetes.emulator.kubelet import Kubelet
 from tests.kubernetes.emulator.logs import LogWish, is_true
 from tests.kubernetes.emulator.processes import NoExec, enter
@@ -31,7 +31,9 @@ class Streams:
             reason = container.state["waiting"]["reason"]
             pod = Target.of(request).name
             raise ApiError(400, f'container "{container.name}" in pod "{pod}" is waiting to start: {reason}')
-        fault: Fault | None = request.get("fault")
+        if wish.previous and not container.restarts:
+            raise ApiError(400, f'previous terminated container "{container.name}" not found')
+        fault = request.get(FAULT)
         left = fault.lines if fault else None
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)

@@ -51,9 +51,9 @@ class Volumes:
         if "hostPath" in volume:
             return _host_path(volume["hostPath"])
         if "persistentVolumeClaim" in volume:
-            folder = self._claims / volume["persistentVolumeClaim"]["claimName"]
+            folder = self._claims / str(volume["persistentVolumeClaim"]["claimName"])
         else:
-            folder = self._folder / "volumes" / volume["name"]
+            folder = self._folder / "volumes" / str(volume["name"])
             folder.mkdir(parents=True)
             folder.chmod(0o777)
         for kind in volume.keys() & KEPT.keys():
