@@ -36,8 +36,12 @@ def _fields(path: str, part: Part, model: str) -> Iterator[Mistake]:
             close = difflib.get_close_matches(str(key), types, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else f" Known here: {', '.join(sorted(types))}."
             yield Mistake(place, f"Kubernetes knows no such field.{hint}")
-        elif value is not None and key not in QUANTITIES:
+        elif value is not None and not (key in QUANTITIES and _may_be_quantities(value, types[key])):
             yield from _value(place, value, types[key])
+
+
+def _may_be_quantities(value: object, expected: str) -> bool:
+    return isinstance(value, Mapping) if TABLE.fullmatch(expected) else isinstance(value, str | int | float)
 
 
 def _value(path: str, value: object, expected: str) -> Iterator[Mistake]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from llm_eval.manifests.parts import Mistake, Part, containers, entries, mapping, metadata, spec, volumes
 
@@ -23,44 +22,25 @@ POD_NAME_LENGTH = 63
 
 def mistakes(pod: Part) -> Iterator[Mistake]:
     about, inside = metadata(pod), spec(pod)
-    yield from _name("metadata.name", about.get("name"), DNS_SUBDOMAIN, POD_NAME_LENGTH)
-    yield from _name("metadata.namespace", about.get("namespace"), DNS_LABEL, 63)
-    yield from _name("spec.serviceAccountName", inside.get("serviceAccountName"), DNS_SUBDOMAIN, 253)
-    yield from _name("spec.priorityClassName", inside.get("priorityClassName"), DNS_SUBDOMAIN, 253)
+    yield from invalid_name("metadata.name", about.get("name"), longest=POD_NAME_LENGTH)
+    yield from invalid_name("metadata.namespace", about.get("namespace"), DNS_LABEL, 63)
+    for field in ("serviceAccountName", "priorityClassName"):
+        yield from invalid_name(f"spec.{field}", inside.get(field))
     for path, secret in entries("spec.imagePullSecrets", inside.get("imagePullSecrets")):
-        yield from _name(f"{path}.name", secret.get("name"), DNS_SUBDOMAIN, 253)
-    yield from _named_once("container", list(containers(pod)))
-    yield from _named_once("volume", list(volumes(pod)))
-    yield from labels("metadata.labels", about.get("labels"))
+        yield from invalid_name(f"{path}.name", secret.get("name"))
+    yield from _named_once("container", containers(pod))
+    yield from _named_once("volume", volumes(pod))
+    yield from invalid_labels("metadata.labels", about.get("labels"))
     for key in mapping(about.get("annotations")):
-        yield from _key(f"metadata.annotations[{key}]", key)
+        yield from invalid_key(f"metadata.annotations[{key}]", key)
     for path, container in containers(pod):
         yield from _variables(path, container)
 
 
-def labels(path: str, values: object) -> Iterator[Mistake]:
-    """Keys and values of labels, or of a selector for them."""
-    for key, value in mapping(values).items():
-        yield from _key(f"{path}[{key}]", key)
-        if isinstance(value, str) and value and not (QUALIFIED.fullmatch(value) and len(value) <= 63):
-            yield Mistake(
-                f"{path}[{key}]",
-                f"{value!r} is no value of a label. Allowed: up to 63 letters, digits, '-', '_' and '.', a letter or "
-                "digit first and last, or nothing at all",
-            )
-
-
-def _key(path: str, key: object) -> Iterator[Mistake]:
-    prefix, slash, name = str(key).rpartition("/")
-    fits = QUALIFIED.fullmatch(name) and len(name) <= 63 and (not slash or DNS_SUBDOMAIN.fullmatch(prefix))
-    if not fits:
-        yield Mistake(
-            path,
-            f"{key!r} is no key. Allowed: up to 63 letters, digits, '-', '_' and '.', after an optional domain and '/'",
-        )
-
-
-def _name(path: str, name: Any, pattern: re.Pattern[str], longest: int) -> Iterator[Mistake]:
+def invalid_name(
+    path: str, name: object, pattern: re.Pattern[str] = DNS_SUBDOMAIN, longest: int = 253
+) -> Iterator[Mistake]:
+    """Nothing if it is absent, or no text, which `fields` says."""
     if isinstance(name, str) and not (pattern.fullmatch(name) and len(name) <= longest):
         dots = "" if pattern is DNS_LABEL else ", '.'"
         yield Mistake(
@@ -70,25 +50,47 @@ def _name(path: str, name: Any, pattern: re.Pattern[str], longest: int) -> Itera
         )
 
 
-def _named_once(kind: str, parts: list[tuple[str, Part]]) -> Iterator[Mistake]:
-    seen: dict[object, str] = {}
+def invalid_labels(path: str, values: object) -> Iterator[Mistake]:
+    """Keys and values of labels, or of a selector for them."""
+    for key, value in mapping(values).items():
+        yield from invalid_key(f"{path}[{key}]", key)
+        if isinstance(value, str) and value and not (QUALIFIED.fullmatch(value) and len(value) <= 63):
+            yield Mistake(
+                f"{path}[{key}]",
+                f"{value!r} is no value of a label. Allowed: up to 63 letters, digits, '-', '_' and '.', a letter or "
+                "digit first and last, or nothing at all",
+            )
+
+
+def invalid_key(path: str, key: object) -> Iterator[Mistake]:
+    """Of a label, an annotation or a taint."""
+    prefix, slash, name = str(key).rpartition("/")
+    fits = QUALIFIED.fullmatch(name) and len(name) <= 63 and (not slash or DNS_SUBDOMAIN.fullmatch(prefix))
+    if not fits:
+        yield Mistake(
+            path,
+            f"{key!r} is no key. Allowed: up to 63 letters, digits, '-', '_' and '.', after an optional domain and '/'",
+        )
+
+
+def _named_once(kind: str, parts: Iterator[tuple[str, Part]]) -> Iterator[Mistake]:
+    seen: dict[str, str] = {}
     for path, part in parts:
         name = part.get("name")
         if name is None:
             yield Mistake(f"{path}.name", f"absent. Give the {kind} a name")
-            continue
-        yield from _name(f"{path}.name", name, DNS_LABEL, 63)
-        if name in seen:
-            yield Mistake(f"{path}.name", f"{name!r} is the name of {seen[name]} already. Rename or remove one of them")
-        seen.setdefault(name, path)
+        yield from invalid_name(f"{path}.name", name, DNS_LABEL, 63)
+        if isinstance(name, str) and (first := seen.setdefault(name, path)) != path:
+            yield Mistake(f"{path}.name", f"{name!r} is the name of {first} already. Rename or remove one of them")
 
 
 def _variables(path: str, container: Part) -> Iterator[Mistake]:
-    seen: set[object] = set()
+    seen: set[str] = set()
     for place, variable in entries(f"{path}.env", container.get("env")):
         name = variable.get("name")
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             yield Mistake(f"{place}.name", f"{name!r} is no name of an environment variable, such as HF_HOME")
         elif name in seen:
             yield Mistake(f"{place}.name", f"{name} is set twice, and only the last one counts. Remove one of them")
-        seen.add(name)
+        else:
+            seen.add(name)

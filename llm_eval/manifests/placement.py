@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from llm_eval.manifests.names import labels
+from llm_eval.manifests.names import invalid_key, invalid_labels
 from llm_eval.manifests.parts import Mistake, Part, entries, spec
 
 OPERATORS = ("Equal", "Exists")
@@ -14,7 +14,7 @@ CLUSTERS_OWN_CLASSES = ("system-cluster-critical", "system-node-critical")
 
 def mistakes(pod: Part, priority_classes: Collection[str] | None) -> Iterator[Mistake]:
     """`priority_classes`: those that the cluster has; None if nobody here knows."""
-    yield from labels("spec.nodeSelector", spec(pod).get("nodeSelector"))
+    yield from invalid_labels("spec.nodeSelector", spec(pod).get("nodeSelector"))
     for path, toleration in entries("spec.tolerations", spec(pod).get("tolerations")):
         yield from _toleration(path, toleration)
     yield from _priority(spec(pod).get("priorityClassName"), priority_classes)
@@ -27,14 +27,16 @@ def mistakes(pod: Part, priority_classes: Collection[str] | None) -> Iterator[Mi
 
 
 def _toleration(path: str, toleration: Part) -> Iterator[Mistake]:
-    operator, effect = toleration.get("operator", "Equal"), toleration.get("effect", "")
+    operator, effect = toleration.get("operator") or "Equal", toleration.get("effect")
+    if key := toleration.get("key"):
+        yield from invalid_key(f"{path}.key", key)
     if operator not in OPERATORS:
         yield Mistake(f"{path}.operator", f"{operator!r} is not known. Allowed: {', '.join(OPERATORS)}")
     if effect and effect not in EFFECTS:
         yield Mistake(f"{path}.effect", f"{effect!r} is not known. Allowed: {', '.join(EFFECTS)}, or none: all")
     if operator == "Exists" and toleration.get("value"):
         yield Mistake(f"{path}.value", "Exists looks at no value. Remove it, or make the operator Equal")
-    if operator == "Equal" and not toleration.get("key"):
+    if operator == "Equal" and not key:
         yield Mistake(f"{path}.key", "absent. Equal compares a key's value; only Exists may do without a key")
     if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
         yield Mistake(

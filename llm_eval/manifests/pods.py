@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from llm_eval.manifests import fields, names, placement, resources, secrets, security, volumes
-from llm_eval.manifests.parts import Mistake, Part, containers
+from llm_eval.manifests import (
+    fields,
+    names,
+    placement,
+    references,
+    resources,
+    running,
+    secrets,
+    security,
+    volumes,
+)
+from llm_eval.manifests.parts import Mistake, Part
 
 
 def mistakes(pod: Part, priority_classes: Collection[str] | None = None) -> list[Mistake]:
@@ -13,7 +23,7 @@ def mistakes(pod: Part, priority_classes: Collection[str] | None = None) -> list
 
     `priority_classes`: those that the cluster has; None if nobody here knows, and the name is taken as it is.
     """
-    found = [
+    return [
         *fields.mistakes(pod),
         *names.mistakes(pod),
         *resources.mistakes(pod),
@@ -21,7 +31,6 @@ def mistakes(pod: Part, priority_classes: Collection[str] | None = None) -> list
         *placement.mistakes(pod, priority_classes),
         *security.mistakes(pod),
         *secrets.mistakes(pod),
+        *references.mistakes(pod),
+        *running.mistakes(pod),
     ]
-    if not any(path.startswith("spec.containers") for path, _ in containers(pod)):
-        found.append(Mistake("spec.containers", "absent. A pod has at least one container"))
-    return found

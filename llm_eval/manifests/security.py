@@ -12,6 +12,7 @@ from llm_eval.manifests.parts import Mistake, Part, containers, mapping, mounts,
 
 HOST = ("hostNetwork", "hostPID", "hostIPC")
 PROFILES = ("RuntimeDefault", "Localhost")
+BASE = "base"  # the container that a stage runs in
 TEMPORARY = "/tmp"  # noqa: S108 - the place itself is what is looked for
 
 
@@ -48,16 +49,17 @@ def _container(path: str, container: Part, of_pod: Part) -> Iterator[Mistake]:
 
 
 def _capabilities(path: str, capabilities: Part) -> Iterator[Mistake]:
-    if "ALL" not in (capabilities.get("drop") or []):
-        yield Mistake(f"{path}.drop", f"{capabilities.get('drop')!r}: all capabilities have to go. Say [ALL]")
+    drop = capabilities.get("drop")
+    if not isinstance(drop, list) or "ALL" not in drop:
+        yield Mistake(f"{path}.drop", f"{drop!r}: all capabilities have to go. Say [ALL]")
     if added := capabilities.get("add"):
         yield Mistake(f"{path}.add", f"{added!r}: no stage needs any. Remove it")
 
 
 def _folders_of_the_node(path: str, container: Part, pod: Part) -> Iterator[Mistake]:
-    folders = {volume.get("name") for _, volume in volumes(pod) if "hostPath" in volume}
+    folders = {str(volume.get("name")) for _, volume in volumes(pod) if "hostPath" in volume}
     for place, mount in mounts(path, container):
-        if mount.get("name") in folders and mount.get("readOnly") is not True:
+        if str(mount.get("name")) in folders and mount.get("readOnly") is not True:
             yield Mistake(
                 f"{place}.readOnly",
                 f"{mount.get('name')!r} is a folder of the node, which a pod may read and never write. Say true, or "
@@ -69,8 +71,8 @@ def _root(path: str, container: Part, own: Part) -> Iterator[Mistake]:
     if own.get("readOnlyRootFilesystem") is not True:
         yield Mistake(f"{path}.securityContext.readOnlyRootFilesystem", "say true: the default is false")
         return
-    writable = {m.get("mountPath") for _, m in mounts(path, container) if not m.get("readOnly")}
-    if TEMPORARY not in writable:
+    writable = {str(mount.get("mountPath")) for _, mount in mounts(path, container) if not mount.get("readOnly")}
+    if TEMPORARY not in writable and container.get("name") == BASE:
         yield Mistake(
             f"{path}.volumeMounts",
             f"nothing writable at {TEMPORARY}, and the root is read-only: Python finds no place for a temporary file. "

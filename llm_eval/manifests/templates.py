@@ -11,9 +11,9 @@ import yaml
 from llm_eval.errors import InputError
 from llm_eval.manifests import pods
 from llm_eval.manifests.parts import Mistake, Part, entries, mapping, spec
+from llm_eval.manifests.security import BASE
 from llm_eval.settings import HOME
 
-BASE = "base"
 VARIABLE = "LLM_EVAL_POD_TEMPLATE"
 SHIPPED = HOME / "include" / "pod_template.yaml"
 DECIDED_ELSEWHERE = ("image", "command", "args")
@@ -75,8 +75,14 @@ def mistakes(template: Part, priority_classes: Collection[str] | None = None) ->
     for path, container in inside[:1]:
         problem = "is never used: the model's YAML and the stage decide it. Take it out of the template"
         found += [Mistake(f"{path}.{name}", problem) for name in DECIDED_ELSEWHERE if name in container]
-    pod = {**template, "spec": {"restartPolicy": "Never", **spec(template)}}
-    return [*found, *pods.mistakes(pod, priority_classes)]
+    return [*found, *pods.mistakes(_completed(template), priority_classes)]
+
+
+def _completed(template: Part) -> Part:
+    """With what every run adds, so that its absence is no mistake."""
+    given = spec(template).get("containers")
+    made = [{"image": "its-models", **c} if mapping(c).get("name") == BASE else c for c in given or []]
+    return {**template, "spec": {"restartPolicy": "Never", **spec(template), "containers": made}}
 
 
 def mistakes_of_file(path: Path) -> list[str]:

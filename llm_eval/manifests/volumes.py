@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import PurePosixPath
 
@@ -13,15 +13,15 @@ MEDIA = ("", "Memory", "HugePages")
 
 
 def mistakes(pod: Part) -> Iterator[Mistake]:
-    named = {volume.get("name"): volume for _, volume in volumes(pod)}
-    mounted: set[object] = set()
+    named = {str(volume.get("name")): volume for _, volume in volumes(pod)}
+    mounted: set[str] = set()
     for path, container in containers(pod):
-        paths: set[object] = set()
+        paths: set[str] = set()
         for place, mount in mounts(path, container):
-            name, where = mount.get("name"), mount.get("mountPath")
+            name, where = str(mount.get("name")), str(mount.get("mountPath"))
             mounted.add(name)
             if name not in named:
-                known = ", ".join(sorted(map(str, named))) or "none"
+                known = ", ".join(sorted(named)) or "none"
                 yield Mistake(f"{place}.name", f"{name!r} is no volume of this pod. In spec.volumes: {known}")
             yield from _place(place, mount)
             if where in paths:
@@ -30,7 +30,7 @@ def mistakes(pod: Part) -> Iterator[Mistake]:
         yield from _shared_memory(path, container, named)
     for path, volume in volumes(pod):
         yield from _volume(path, volume)
-        if volume.get("name") not in mounted:
+        if str(volume.get("name")) not in mounted:
             yield Mistake(path, f"no container mounts {volume.get('name')!r}. Mount it, or take it out")
 
 
@@ -43,7 +43,7 @@ def _place(path: str, mount: Part) -> Iterator[Mistake]:
 
 
 def _volume(path: str, volume: Part) -> Iterator[Mistake]:
-    sources = sorted(key for key in volume if key != "name")
+    sources = sorted(str(key) for key, source in volume.items() if key != "name" and source is not None)
     if len(sources) != 1:
         found = ", ".join(sources) or "none"
         yield Mistake(path, f"a volume has one source, such as emptyDir or persistentVolumeClaim. Here: {found}")
@@ -53,18 +53,19 @@ def _volume(path: str, volume: Part) -> Iterator[Mistake]:
         yield Mistake(f"{path}.emptyDir.medium", f"{medium!r} is not known. Allowed: Memory, HugePages or none, a disk")
     if size is not None:
         try:
-            amount(size)
+            if amount(size) < 0:
+                yield Mistake(f"{path}.emptyDir.sizeLimit", f"{size!r} is less than nothing")
         except InvalidQuantity as error:
             yield Mistake(f"{path}.emptyDir.sizeLimit", str(error))
 
 
-def _shared_memory(path: str, container: Part, named: dict[object, Part]) -> Iterator[Mistake]:
+def _shared_memory(path: str, container: Part, named: Mapping[str, Part]) -> Iterator[Mistake]:
     """What lies in a Memory volume counts against the limit of whoever wrote it."""
     limit = _amount(mapping(mapping(container.get("resources")).get("limits")).get("memory"))
     if limit is None:
         return
     for place, mount in mounts(path, container):
-        empty = mapping(mapping(named.get(mount.get("name"))).get("emptyDir"))
+        empty = mapping(mapping(named.get(str(mount.get("name")))).get("emptyDir"))
         if empty.get("medium") != "Memory":
             continue
         size = _amount(empty.get("sizeLimit"))

@@ -232,3 +232,26 @@ def test_a_variable_has_one_source(source):
 )
 def test_fields_and_types(change, field, problem):
     assert problem in found(change)[field]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "problem"),
+    [
+        ("envFrom: [{secretRef: {name: Keys}}]", "envFrom[0].secretRef.name", "is no name"),
+        ("envFrom: [{secretRef: {}}]", "envFrom[0].secretRef.name", "absent"),
+        ("envFrom: [{}]", "envFrom[0]", "Here: none"),
+        ("envFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]", "envFrom[0]", "Here: secretRef, configMapRef"),
+        ("envFrom: [{prefix: 2, secretRef: {name: a}}]", "envFrom[0].prefix", "begins no name"),
+        ("env: [{}, {valueFrom: {secretKeyRef: {key: a b}}}]", "env[1].valueFrom.secretKeyRef.key", "is no key"),
+        ("imagePullPolicy: Sometimes", "imagePullPolicy", "Allowed: Always, IfNotPresent, Never"),
+        ("terminationMessagePolicy: Log", "terminationMessagePolicy", "Allowed: File, FallbackToLogsOnError"),
+        ("image: null", "image", "Name an image"),
+        ("securityContext: {runAsGroup: -1}", "securityContext.runAsGroup", "not between 0 and"),
+    ],
+)
+def test_references_and_how_it_is_run(change, field, problem):
+    assert problem in of_container(change)[f"{BASE}.{field}"]
+
+
+def test_a_deadline_of_no_seconds_is_none():
+    assert "not between 1 and" in of_pod("activeDeadlineSeconds: 0")["spec.activeDeadlineSeconds"]
