@@ -50,5 +50,5 @@ def _priority(name: object, known: Collection[str] | None) -> Iterator[Mistake]:
     yield Mistake(
         "spec.priorityClassName",
         f"{name!r} is no priority class of the cluster, which would refuse the pod. Known: "
-        f"{', '.join(sorted(known)) or 'none'}. Create it first, as include/kubernetes/priority-class.yaml does",
+        f"{', '.join(sorted(known)) or 'none'}. Create it first, as include/kubernetes/namespace.yaml does",
     )
