@@ -247,12 +247,15 @@ def preview(
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Check every file of the catalog, and the pod template; lists all mistakes."""
+    """Check every file of the catalog, the pod template, and each model's pod; lists all mistakes."""
     from llm_eval.check import mistakes
-    from llm_eval.manifests import templates
+    from llm_eval.manifests import stage_pods, templates
 
     catalog, template = context.obj.catalog, templates.in_use(os.environ)
     of_catalog, of_template = mistakes(catalog), templates.mistakes_of_file(template)
+    if not of_catalog and not of_template:
+        models = map(catalog.model, catalog.names("models"))
+        of_catalog = stage_pods.mistakes_of_models(templates.read(template), models)
     places = [f"{len(of_catalog)} mistake(s) in the catalog"] if of_catalog else []
     places += [f"{len(of_template)} mistake(s) in the pod template"] if of_template else []
     if places:

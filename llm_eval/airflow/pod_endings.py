@@ -140,6 +140,8 @@ def refusal(error: Exception) -> PodEnd:
     told = _one_line(
         f"Kubernetes answered {status} {getattr(error, 'reason', '')}: {_said(getattr(error, 'body', None))}"
     )
+    if status == 403 and "exceeded quota" in told:
+        return PodEnd(MAY_PASS, told)
     if status in (401, 403):
         return PodEnd(BAD_INPUT, f"{told} (include/kubernetes/rbac.yaml has the role that Airflow needs)")
     return PodEnd(BAD_INPUT if status in (400, 404, 413, 422) else MAY_PASS, told)

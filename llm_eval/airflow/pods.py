@@ -26,11 +26,11 @@ from urllib3.exceptions import HTTPError
 from llm_eval.airflow.failures import failure, in_airflow_words
 from llm_eval.airflow.operators import StageName
 from llm_eval.airflow.pod_endings import PodEnd, PodEvent, Sight, is_at_work, pod_end, refusal, succeeded
-from llm_eval.airflow.pod_manifest import CONTAINER, LABELS, pod_environment, pod_manifest, sees
 from llm_eval.airflow.pod_settings import PodSettings
 from llm_eval.child import stage_arguments
 from llm_eval.errors import BAD_INPUT, FAILED, MAY_PASS, REFUSED, InputError
 from llm_eval.manifests import templates
+from llm_eval.manifests.stage_pods import CONTAINER, LABELS, pod_environment, pod_manifest, sees
 from llm_eval.settings import Settings
 from llm_eval.specs import Resources
 

@@ -37,6 +37,8 @@ def connection_variables(connection: str) -> tuple[str, str]:
 
 ConnectionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=250)]
 VariableName = Annotated[str, AfterValidator(_is_variable)]
+LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 ServerUrl = Annotated[str, AfterValidator(_is_server)]
 
 
@@ -236,13 +238,13 @@ class Resources(Spec):
     """Slices of the requests that are answered side by side."""
     image: str | None = None
     """Container image; needed for run_on: kubernetes."""
-    node_selector: dict[str, str] = {}
+    node_selector: dict[LabelKey, LabelValue] = {}
     """Labels of the nodes that its pods may run on, beside those of the site's pod template."""
     tolerations: tuple[Toleration, ...] = ()
     """Beside those of the site's pod template, and the one for nodes with GPUs that a pod with GPUs has anyway."""
-    priority_class: str | None = None
+    priority_class: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
     """Kubernetes' priority class of its pods. Absent: that of the site's pod template."""
-    max_hours: Annotated[float, Field(gt=0)] = 24.0
+    max_hours: Annotated[float, Field(ge=0.01)] = 24.0
     """A pod that runs longer is ended; another try goes on where it was."""
 
 

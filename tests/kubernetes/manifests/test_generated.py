@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_eval.airflow.pod_manifest import LABELS, pod_environment, pod_manifest
 from llm_eval.child import stage_arguments
 from llm_eval.manifests import pods, templates
+from llm_eval.manifests.stage_pods import LABELS, pod_environment, pod_manifest
 from llm_eval.specs import Resources, Toleration
 from tests.kubernetes.manifests.objects import named
 from tests.kubernetes.manifests.pods import NEWEST, VERSIONS, laid_over, schema_mistake

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import copy
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llm_eval.manifests import pods
+from llm_eval.manifests.quantities import amount
 from llm_eval.settings import MEMORY_SHARE
-from llm_eval.specs import Resources, Toleration
+from llm_eval.specs import ModelSpec, Resources, Toleration
 
 Manifest = dict[str, Any]
 
@@ -31,6 +33,7 @@ PASSED_ON = (
     "AWS_DEFAULT_REGION",
 )
 """Addresses that a pod is told as they are here. Secrets are the template's, by reference."""
+MIB = 1 << 20
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - its place
 LESS = 0.5
 """Of the tokens read and held at once, in the try after a pod that ran out of memory."""
@@ -50,7 +53,7 @@ def pod_manifest(
     container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     container["resources"] = resources(needs, container.get("resources", {}))
     container["env"] = _environment(environment, container.get("env", []))
-    _shared_memory(spec, container, needs)
+    _shared_memory(spec, container, needs.gpus)
     spec["restartPolicy"] = "Never"  # the next try is Airflow's
     spec["activeDeadlineSeconds"] = round(needs.max_hours * 3600)
     spec["nodeSelector"] = {**spec.get("nodeSelector", {}), **needs.node_selector}
@@ -86,6 +89,8 @@ def resources(needs: Resources, given: Mapping[str, Any]) -> dict[str, dict[str,
     }
     same = {name: limits[name] for name in (GPU, "memory") if name in limits}
     cpus = {"cpu": f"{needs.cpus:g}"} if needs.cpus else {}
+    if cpus and "cpu" in limits and amount(limits["cpu"]) < amount(cpus["cpu"]):
+        limits |= cpus
     both = {"limits": limits, "requests": {**given.get("requests", {}), **same, **cpus}}
     return {name: values for name, values in both.items() if values}
 
@@ -97,6 +102,16 @@ def sees(pod: Mapping[str, Any], folder: str) -> bool:
     return any(posixpath.commonpath([path, folder]) == path for path in mounted)
 
 
+def mistakes_of_models(template: Mapping[str, Any], models: Iterable[ModelSpec]) -> list[str]:
+    """What a cluster would not take of the pods that these models are asked in; of the others there are none."""
+    return [
+        f"the pod of model {model.name!r}: {mistake}"
+        for model in models
+        if model.run_on == "kubernetes"
+        for mistake in pods.mistakes(pod_manifest(template, model.resources, ["infer", "its-run"], {}))
+    ]
+
+
 def _tolerations(needs: Resources, given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Clusters keep other work off their GPU nodes by a taint named after the resource."""
     gpus = [Toleration(key=GPU, operator="Exists", effect="NoSchedule")] if needs.gpus else []
@@ -104,14 +119,14 @@ def _tolerations(needs: Resources, given: Sequence[Mapping[str, Any]]) -> list[M
     return [*given, *(each for each in ours if each not in given)]
 
 
-def _shared_memory(spec: Manifest, container: Manifest, needs: Resources) -> None:
+def _shared_memory(spec: Manifest, container: Manifest, gpus: int) -> None:
     """The default of 64 MB is too small for tensors passed between processes. It counts as memory of the pod."""
     if any(mount["mountPath"] == SHARED_MEMORY for mount in container.get("volumeMounts", [])):
         return
-    gib = 8 if needs.gpus > 1 else 2
-    if needs.memory_gib is not None:
-        gib = min(gib, max(int(needs.memory_gib // 2), 1))
-    volume = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{gib}Gi"}}
+    mib = 8192 if gpus > 1 else 2048
+    if (limit := container["resources"].get("limits", {}).get("memory")) is not None:
+        mib = min(mib, int(amount(limit) / 2 / MIB))
+    volume = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": f"{mib}Mi"}}
     mount = {"name": "shared-memory", "mountPath": SHARED_MEMORY}
     spec["volumes"] = [*spec.get("volumes", []), volume]
     container["volumeMounts"] = [*container.get("volumeMounts", []), mount]

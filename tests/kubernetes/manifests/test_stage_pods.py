@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llm_eval.airflow.pod_manifest import pod_environment, pod_manifest, sees
 from llm_eval.airflow.pod_settings import PodSettings
 from llm_eval.errors import InputError
 from llm_eval.manifests import templates
+from llm_eval.manifests.stage_pods import mistakes_of_models, pod_environment, pod_manifest, sees
 from llm_eval.specs import Resources, Toleration
 
 NEEDS = Resources(gpus=2, memory_gib=24, cpus=3.5, image="registry/llm-eval:1", node_selector={"gpu": "a100"})
@@ -80,13 +80,29 @@ def test_a_pod_ends_with_its_models_time_and_is_never_restarted_by_kubernetes():
 
 
 @pytest.mark.parametrize(
-    ("needs", "size"), [({"gpus": 1}, "2Gi"), ({"gpus": 4}, "8Gi"), ({"gpus": 4, "memory_gib": 6}, "3Gi")]
+    ("needs", "size"), [({"gpus": 1}, "2048Mi"), ({"gpus": 4}, "8192Mi"), ({"gpus": 4, "memory_gib": 1}, "512Mi")]
 )
 def test_there_is_room_for_shared_tensors_within_the_pods_memory(needs, size):
     pod = made(Resources(image="i", **needs))
 
     assert container(pod)["volumeMounts"] == [{"name": "shared-memory", "mountPath": "/dev/shm"}]
     assert pod["spec"]["volumes"] == [{"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}]
+
+
+def test_a_model_that_needs_more_cpus_than_the_template_allows_gets_them():
+    template = {**BARE, "spec": {"containers": [{"name": "base", "resources": {"limits": {"cpu": "500m"}}}]}}
+
+    assert container(made(Resources(image="i", cpus=2), template))["resources"]["limits"] == {"cpu": "2"}
+
+
+def test_the_pods_of_all_models_are_checked(house):
+    house.model(run_on="kubernetes", resources={"image": "i", "tolerations": [{"key": "a b", "operator": "Exists"}]})
+    house.model(name="here")
+
+    models = [house.catalog.model(name) for name in ("canned", "here")]
+    (mistake,) = mistakes_of_models(templates.read(templates.SHIPPED), models)
+
+    assert mistake.startswith("the pod of model 'canned': spec.tolerations[0].key: ")
 
 
 def test_a_template_with_shared_memory_of_its_own_keeps_it():
