@@ -6,13 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-Failure = Literal["refuse", "cut_question", "cut_answer", "lose_answer"]
+Failure = Literal["refuse", "stall", "cut_question", "cut_answer", "lose_answer"]
 OF_ONE_HOP = ("connection", "transfer-encoding", "content-length", "expect", "date", "server")
 REFUSAL = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
 
@@ -29,8 +29,9 @@ class Asked:
 
 @dataclass
 class Fault:
-    """How `times` requests that `fits` fail: refused by the server; the connection lost while the question is sent, or
-    its answer, or after it was carried out and before the answer."""
+    """How `times` requests that `fits` fail, after some that pass: refused by the server; the connection lost while the
+    question is sent, or its answer, or after it was carried out and before the answer. One that stalls is never read to
+    its end, so that whoever asks can be killed meanwhile."""
 
     how: Failure
     times: int
@@ -38,6 +39,8 @@ class Fault:
     status: int = 503
     code: str = "SlowDown"
     message: str = "Please reduce your request rate."
+    passes_first: int = 0
+    met: threading.Event = field(default_factory=threading.Event)
 
 
 class Wire:
@@ -55,6 +58,18 @@ class Wire:
     ) -> None:
         self._faults.append(Fault(how, times, fits, **said))  # type: ignore[arg-type]
 
+    def stall(self, fits: Callable[[Asked], bool], after: int) -> threading.Event:
+        """The next such request after so many is sent by half; the event says that it has come to that."""
+        fault = Fault("stall", 1, fits, passes_first=after)
+        self._faults = [fault]
+        return fault.met
+
+    def taken(self) -> dict[str, int]:
+        """The kinds of request since it was last asked."""
+        kinds = dict(sorted(self.kinds().items()))
+        self.asked.clear()
+        return kinds
+
     def kinds(self) -> Counter[str]:
         return Counter(asked.kind for asked in self.asked)
 
@@ -63,7 +78,11 @@ class Wire:
         with self._lock:
             self.asked.append(asked)
             for fault in self._faults:
-                if fault.times > 0 and fault.fits(asked):
+                if fault.times == 0 or not fault.fits(asked):
+                    continue
+                if fault.passes_first > 0:
+                    fault.passes_first -= 1
+                else:
                     fault.times -= 1
                     return fault
         return None
@@ -79,8 +98,11 @@ class _Passing(BaseHTTPRequestHandler):
         kind = "LIST" if "list-type=2" in query else self.command
         fault = self.wire.note(Asked(kind, unquote(path), query, self.headers.get("If-None-Match")))
         size = int(self.headers.get("Content-Length") or 0)
-        if fault is not None and fault.how == "cut_question":
+        if fault is not None and fault.how in ("cut_question", "stall"):
             self.rfile.read(size // 2)
+            fault.met.set()
+            if fault.how == "stall":
+                self.rfile.read(size)  # comes back when the other end is gone
             return self._hang_up()
         body = self.rfile.read(size)
         if fault is not None and fault.how == "refuse":
