@@ -44,14 +44,14 @@ class Fault:
 
 
 class Wire:
-    def __init__(self, server: str, address: str) -> None:
+    def __init__(self, server: str, address: str, is_atomic: bool) -> None:
+        """is_atomic: a conditional put looks and puts at once. moto's does not, so one at a time is let through."""
         self.server, self.address = server, address
         self.forgets_conditions = False
         self.asked: list[Asked] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
-        # moto looks whether there is an object, and puts it then; real stores do both at once.
-        self.one_condition_at_a_time = threading.Lock()
+        self.condition = nullcontext() if is_atomic else threading.Lock()
 
     def fail(
         self, how: Failure, times: int = 1, fits: Callable[[Asked], bool] = lambda _: True, **said: object
@@ -108,8 +108,10 @@ class _Passing(BaseHTTPRequestHandler):
         if fault is not None and fault.how == "refuse":
             refusal = REFUSAL.format(code=fault.code, message=fault.message).encode()
             return self._answer(fault.status, {"Content-Type": "application/xml"}, refusal)
-        with self.wire.one_condition_at_a_time if "If-None-Match" in self.headers else nullcontext():
+        with self.wire.condition if "If-None-Match" in self.headers else nullcontext():
             answer, content = self._carried_out(body)
+        if self.wire.forgets_conditions and answer.status == 412:
+            return self._answer(200, {}, b"")
         if fault is not None and fault.how == "lose_answer":
             return self._hang_up()
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in OF_ONE_HOP}
@@ -126,8 +128,6 @@ class _Passing(BaseHTTPRequestHandler):
         connection = HTTPConnection(urlsplit(self.wire.server).netloc, timeout=60)
         try:
             kept = {name: value for name, value in self.headers.items() if name.lower() not in OF_ONE_HOP}
-            if self.wire.forgets_conditions:
-                kept.pop("If-None-Match", None)
             connection.request(self.command, self.path, body, kept)
             answer = connection.getresponse()
             return answer, answer.read()
@@ -151,11 +151,11 @@ class _Passing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def wired(server: str) -> Iterator[Wire]:
+def wired(server: str, *, is_atomic: bool) -> Iterator[Wire]:
     handler = type("Passing", (_Passing,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as passing:
         passing.daemon_threads = True
-        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}")
+        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}", is_atomic)
         handler.wire = wire  # type: ignore[attr-defined]
         thread = threading.Thread(target=passing.serve_forever, args=(0.05,), daemon=True)
         thread.start()
