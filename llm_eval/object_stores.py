@@ -5,6 +5,7 @@ Nothing here imports a store's own package before a root lies on one.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from functools import cache
@@ -58,6 +59,8 @@ def _s3_of(process: int) -> AbstractFileSystem:
     # file, and no file is put together from pieces of two versions.
     fs: AbstractFileSystem = fsspec.filesystem("s3", use_listings_cache=False, max_concurrency=1)
     fs.retries = TRIES
+    for name in ("botocore", "aiobotocore"):  # they tell in each process where they have found keys and server
+        logging.getLogger(name).setLevel(logging.WARNING)
     return fs
 
 
@@ -139,8 +142,9 @@ def code(error: BaseException) -> str:
 
 def in_words(action: str, uri: str, error: Exception) -> StorageError:
     """What to raise for an error of a store: what no retry can mend is told apart."""
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    reason = f"cannot {action} {uri}: {said.strip().rstrip('.')} ({code(error)})."
+    said = str(getattr(error, "strerror", None) or error).strip().rstrip(".")
+    told = f"{said} ({code(error)})" if said not in ("", "None") else code(error)  # Ceph has a code and no message
+    reason = f"cannot {action} {uri}: {told}."
     if (mend := _MISTAKES.get(code(error))) is not None:
         return UnusableRoot(f"{reason} {mend}. --root or LLM_EVAL_ROOT names the root, AWS_ENDPOINT_URL the server.")
     if code(error) == "NoCredentialsError":

@@ -1,4 +1,8 @@
-"""A real S3 server in a process of its own, and a wire to it that counts requests and can be made to fail."""
+"""A real S3 server, and a wire to it that counts requests and can be made to fail.
+
+The server is moto's, in a process of its own. TEST_S3_SERVER chooses another one: `ceph` (ceph.py), or any by its URL,
+with keys of its own in TEST_S3_KEYS (`ACCESS_KEY_ID:SECRET_ACCESS_KEY`).
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 
 from llm_eval import object_stores
 from tests.builders import House
+from tests.object_stores.ceph import ceph
 from tests.object_stores.wire import Wire, wired
 
 # It ends when its standard input does: also when the tests are killed.
@@ -27,16 +31,18 @@ server.start()
 print("http://{}:{}".format(*server.get_host_and_port()), flush=True)
 sys.stdin.read()
 """
-SECRET = "a-secret-that-is-read-nowhere"
+SERVER = os.environ.get("TEST_S3_SERVER", "moto")
+KEY, SECRET = os.environ.get("TEST_S3_KEYS", "AKIATESTS:a-secret-that-is-read-nowhere").split(":")
 
 
 @dataclass(frozen=True)
 class Store:
-    """A bucket of its own on the server. `root` lies in it; the environment has clients come by the wire."""
+    """A bucket of its own on the server. `root` lies in it; the environment has our clients come by the wire."""
 
-    server: str
     bucket: str
     wire: Wire
+    server: Any
+    """A client of the server itself, beside the wire."""
 
     @property
     def root(self) -> str:
@@ -47,9 +53,20 @@ class Store:
         house.settings = house.settings.with_root(self.root)
         return house
 
+    def put(self, key: str, text: str) -> None:
+        """As another program would."""
+        self.server.put_object(Bucket=self.bucket, Key=f"evals/{key}", Body=text.encode())
+
 
 @contextmanager
 def serving() -> Iterator[str]:
+    if SERVER == "ceph":
+        with ceph(KEY, SECRET) as address:
+            yield address
+        return
+    if SERVER != "moto":
+        yield SERVER
+        return
     command = [sys.executable, "-c", SERVE]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
@@ -58,16 +75,6 @@ def serving() -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.kill()
-
-
-def ask(server: str, method: str, path: str, body: str = "") -> int:
-    """Status of a plain request: moto answers without a signature."""
-    connection = HTTPConnection(urlsplit(server).netloc, timeout=30)
-    try:
-        connection.request(method, path, body)
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def forget_clients() -> None:
@@ -79,22 +86,25 @@ def forget_clients() -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    with serving() as server:
-        yield server
+def s3_server() -> Iterator[Any]:
+    import boto3
+
+    with serving() as address:
+        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        yield boto3.client("s3", endpoint_url=address, **keys)
 
 
 @pytest.fixture
-def store(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     bucket = f"evals-{uuid.uuid4().hex[:12]}"
-    assert ask(s3_server, "PUT", f"/{bucket}") == 200
-    with wired(s3_server) as wire:
+    s3_server.create_bucket(Bucket=bucket)
+    with wired(s3_server.meta.endpoint_url, is_atomic=SERVER != "moto") as wire:
         monkeypatch.setenv("AWS_ENDPOINT_URL", wire.address)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTS")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         forget_clients()
-        yield Store(s3_server, bucket, wire)
+        yield Store(bucket, wire, s3_server)
     forget_clients()

@@ -13,7 +13,7 @@ import pytest
 from llm_eval import storage
 from llm_eval.errors import StorageError, UnusableRoot
 from tests.conftest import CHECKOUT
-from tests.object_stores.conftest import SECRET, Store, ask, forget_clients
+from tests.object_stores.conftest import KEY, SECRET, Store, forget_clients
 from tests.object_stores.wire import Asked, Failure
 
 
@@ -60,12 +60,13 @@ def test_an_answer_that_is_cut_in_its_middle_is_asked_for_again(store: Store):
 
 
 def test_of_many_files_read_at_once_the_one_that_was_cut_is_asked_for_again(store: Store):
-    uris = [f"{store.root}/{n}" for n in range(20)]
-    for uri in uris:
-        ask(store.server, "PUT", f"/{uri.removeprefix('s3://')}", uri)
+    for n in range(20):
+        store.put(str(n), f"text {n}")
     store.wire.fail("cut_answer", 1, lambda asked: asked.key.endswith("/7"))
 
-    assert list(storage.read_each(uris)) == [(uri, uri.encode()) for uri in uris]
+    found = list(storage.read_each([f"{store.root}/{n}" for n in range(20)]))
+
+    assert found == [(f"{store.root}/{n}", f"text {n}".encode()) for n in range(20)]
     assert len(store.wire.asked) == 21
 
 
@@ -190,7 +191,7 @@ def test_keys_are_in_no_log_and_no_message_and_no_file(
 
 
 def test_a_root_with_keys_in_it_is_refused_without_repeating_them(store: Store):
-    done = command("--root", f"s3://AKIATESTS:{SECRET}@{store.bucket}/evals", "report")
+    done = command("--root", f"s3://{KEY}:{SECRET}@{store.bucket}/evals", "report")
 
     assert done.returncode == 2
     assert SECRET not in done.stdout + done.stderr

@@ -15,7 +15,7 @@ from llm_eval.errors import NotThere, StorageError, UnusableRoot
 from llm_eval.records import Response
 from tests.builders import response
 from tests.conftest import CHECKOUT
-from tests.object_stores.conftest import Store, ask
+from tests.object_stores.conftest import Store
 
 
 def elsewhere(code: str, *arguments: str) -> str:
@@ -72,7 +72,7 @@ def test_another_process_sees_at_once_what_is_written_changed_and_deleted(store:
 def test_a_listing_goes_on_after_the_first_thousand(store: Store):
     names = [f"part-{n:04d}.json" for n in range(1005)]
     with ThreadPoolExecutor(8) as writers:
-        list(writers.map(lambda name: ask(store.server, "PUT", f"/{store.bucket}/evals/many/{name}", "1"), names))
+        list(writers.map(lambda name: store.put(f"many/{name}", "1"), names))
 
     assert storage.files(f"{store.root}/many", ".json") == [f"{store.root}/many/{name}" for name in names]
     assert storage.tree(store.root) == [f"{store.root}/many/{name}" for name in names]
@@ -81,7 +81,7 @@ def test_a_listing_goes_on_after_the_first_thousand(store: Store):
 
 
 def test_a_folder_that_a_console_made_holds_nothing_itself(store: Store):
-    assert ask(store.server, "PUT", f"/{store.bucket}/evals/runs/", "") == 200
+    store.put("runs/", "")
     storage.write_json(f"{store.root}/runs/x.json", 1)
 
     assert storage.files(f"{store.root}/runs") == [f"{store.root}/runs/x.json"]
@@ -199,6 +199,6 @@ def test_a_store_that_refuses_without_naming_the_condition_is_understood(store: 
     storage.create_json(f"{store.root}/first.json", 1)
     refusal = {"status": 412, "code": "PreconditionFailed", "message": "PreconditionFailed"}
     store.wire.fail("refuse", 1, lambda asked: asked.condition == "*", **refusal)
-    ask(store.server, "PUT", f"/{store.bucket}/evals/x.json", "1")
+    store.put("x.json", "1")
 
     assert not storage.create_json(f"{store.root}/x.json", 2)

@@ -101,6 +101,22 @@ print(len(set(map(id, found))))
     assert run(code, store.root).stdout == "1\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("root", "loaded"), [("s3://bucket/evals", True), ("var", False)])
+def test_airflow_tasks_inherit_what_their_root_needs_and_no_thread(root: str, loaded: bool):
+    code = """
+import os, sys, threading
+os.environ["LLM_EVAL_ROOT"] = sys.argv[1]
+from llm_eval.airflow import inheritance
+inheritance.bequeath(["airflow", "scheduler"])
+print("s3fs" in sys.modules, [t.name for t in threading.enumerate() if t.name.startswith("fsspec")])
+"""
+
+    done = run(code, root)
+
+    assert done.stdout.splitlines()[-1] == f"{loaded} []", done.stderr
+
+
 @pytest.mark.parametrize("root", ["{folder}", "file://{folder}", "memory://evals"])
 def test_a_root_that_lies_elsewhere_loads_nothing_of_s3(root: str, tmp_path):
     code = """

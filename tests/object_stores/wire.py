@@ -6,13 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-Failure = Literal["refuse", "cut_question", "cut_answer", "lose_answer"]
+Failure = Literal["refuse", "stall", "cut_question", "cut_answer", "lose_answer"]
 OF_ONE_HOP = ("connection", "transfer-encoding", "content-length", "expect", "date", "server")
 REFUSAL = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
 
@@ -29,8 +29,9 @@ class Asked:
 
 @dataclass
 class Fault:
-    """How `times` requests that `fits` fail: refused by the server; the connection lost while the question is sent, or
-    its answer, or after it was carried out and before the answer."""
+    """How `times` requests that `fits` fail, after some that pass: refused by the server; the connection lost while the
+    question is sent, or its answer, or after it was carried out and before the answer. One that stalls is never read to
+    its end, so that whoever asks can be killed meanwhile."""
 
     how: Failure
     times: int
@@ -38,22 +39,36 @@ class Fault:
     status: int = 503
     code: str = "SlowDown"
     message: str = "Please reduce your request rate."
+    passes_first: int = 0
+    met: threading.Event = field(default_factory=threading.Event)
 
 
 class Wire:
-    def __init__(self, server: str, address: str) -> None:
+    def __init__(self, server: str, address: str, is_atomic: bool) -> None:
+        """is_atomic: a conditional put looks and puts at once. moto's does not, so one at a time is let through."""
         self.server, self.address = server, address
         self.forgets_conditions = False
         self.asked: list[Asked] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
-        # moto looks whether there is an object, and puts it then; real stores do both at once.
-        self.one_condition_at_a_time = threading.Lock()
+        self.condition = nullcontext() if is_atomic else threading.Lock()
 
     def fail(
         self, how: Failure, times: int = 1, fits: Callable[[Asked], bool] = lambda _: True, **said: object
     ) -> None:
         self._faults.append(Fault(how, times, fits, **said))  # type: ignore[arg-type]
+
+    def stall(self, fits: Callable[[Asked], bool], after: int) -> threading.Event:
+        """The next such request after so many is sent by half; the event says that it has come to that."""
+        fault = Fault("stall", 1, fits, passes_first=after)
+        self._faults = [fault]
+        return fault.met
+
+    def taken(self) -> dict[str, int]:
+        """The kinds of request since it was last asked."""
+        kinds = dict(sorted(self.kinds().items()))
+        self.asked.clear()
+        return kinds
 
     def kinds(self) -> Counter[str]:
         return Counter(asked.kind for asked in self.asked)
@@ -63,7 +78,11 @@ class Wire:
         with self._lock:
             self.asked.append(asked)
             for fault in self._faults:
-                if fault.times > 0 and fault.fits(asked):
+                if fault.times == 0 or not fault.fits(asked):
+                    continue
+                if fault.passes_first > 0:
+                    fault.passes_first -= 1
+                else:
                     fault.times -= 1
                     return fault
         return None
@@ -79,15 +98,20 @@ class _Passing(BaseHTTPRequestHandler):
         kind = "LIST" if "list-type=2" in query else self.command
         fault = self.wire.note(Asked(kind, unquote(path), query, self.headers.get("If-None-Match")))
         size = int(self.headers.get("Content-Length") or 0)
-        if fault is not None and fault.how == "cut_question":
+        if fault is not None and fault.how in ("cut_question", "stall"):
             self.rfile.read(size // 2)
+            fault.met.set()
+            if fault.how == "stall":
+                self.rfile.read(size)  # comes back when the other end is gone
             return self._hang_up()
         body = self.rfile.read(size)
         if fault is not None and fault.how == "refuse":
             refusal = REFUSAL.format(code=fault.code, message=fault.message).encode()
             return self._answer(fault.status, {"Content-Type": "application/xml"}, refusal)
-        with self.wire.one_condition_at_a_time if "If-None-Match" in self.headers else nullcontext():
+        with self.wire.condition if "If-None-Match" in self.headers else nullcontext():
             answer, content = self._carried_out(body)
+        if self.wire.forgets_conditions and answer.status == 412:
+            return self._answer(200, {}, b"")
         if fault is not None and fault.how == "lose_answer":
             return self._hang_up()
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in OF_ONE_HOP}
@@ -104,8 +128,6 @@ class _Passing(BaseHTTPRequestHandler):
         connection = HTTPConnection(urlsplit(self.wire.server).netloc, timeout=60)
         try:
             kept = {name: value for name, value in self.headers.items() if name.lower() not in OF_ONE_HOP}
-            if self.wire.forgets_conditions:
-                kept.pop("If-None-Match", None)
             connection.request(self.command, self.path, body, kept)
             answer = connection.getresponse()
             return answer, answer.read()
@@ -129,11 +151,11 @@ class _Passing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def wired(server: str) -> Iterator[Wire]:
+def wired(server: str, *, is_atomic: bool) -> Iterator[Wire]:
     handler = type("Passing", (_Passing,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as passing:
         passing.daemon_threads = True
-        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}")
+        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}", is_atomic)
         handler.wire = wire  # type: ignore[attr-defined]
         thread = threading.Thread(target=passing.serve_forever, args=(0.05,), daemon=True)
         thread.start()
