@@ -154,6 +154,17 @@ def test_a_container_that_fails_is_started_again_if_its_pod_says_so(ended):
     assert again["log"][-1] == "again"
 
 
+@pytest.mark.cluster(backoff_seconds=1)
+def test_a_pod_whose_container_waits_for_its_next_start_still_runs(api, cluster):
+    api.create_namespaced_pod("default", manifests.pod("exit 1", restartPolicy="Always"))
+
+    cluster.until(lambda: waits(cluster, "CrashLoopBackOff"), "it waits")
+
+    status = cluster.pod("pod")["status"]
+    assert (status["phase"], status["containerStatuses"][0]["restartCount"]) == ("Running", 0)
+    cluster.delete("pod")
+
+
 def test_a_pod_is_ended_at_its_deadline(ended):
     status = ended("trap 'exit 0' TERM; sleep 60 & wait", activeDeadlineSeconds=1)
 

@@ -75,9 +75,8 @@ class Pod:
         self._show()
         await self._stop(grace_seconds)
         self.machine.store.remove("pods", self.manifest)
-        await asyncio.to_thread(
-            shutil.rmtree, self.folder, ignore_errors=True
-        )  # a second deletion may have been faster
+        # A second deletion, with less patience, may have been faster.
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def lose(self) -> None:
         """Its node is gone: the containers end, and nobody says so."""
