@@ -1,14 +1,13 @@
 """What clusters do to pods, on purpose and by accident."""
 
 import time
-from pathlib import Path
 
 import pytest
 from kubernetes.client.exceptions import ApiException
 
 from tests.kubernetes.emulator import manifests
 from tests.kubernetes.emulator.errors import ApiError
-from tests.kubernetes.test_emulator_containers import terminated
+from tests.kubernetes.test_emulator_containers import exists, terminated
 
 TAKES_LEAVE = "trap 'echo leaving; sleep 0.3; echo gone; exit 0' TERM; echo ready; while sleep 0.1; do :; done"
 IGNORES_IT = "trap '' TERM; echo ready; while sleep 0.1; do :; done"
@@ -52,7 +51,7 @@ def test_the_grace_period_has_an_end(begun, cluster):
     cluster.delete("pod")
 
     cluster.until(lambda: is_gone(cluster), "it is gone")
-    assert 0.8 < time.monotonic() - started < 5
+    assert 0.8 < time.monotonic() - started < 15  # and not the 30 that it would have by itself
 
 
 def test_a_second_deletion_may_have_less_patience(begun, api, cluster):
@@ -115,7 +114,7 @@ def test_a_pod_may_vanish(begun, api, cluster):
     cluster.vanish("pod")
 
     assert is_gone(cluster)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    assert not any(map(exists, processes))
     with pytest.raises(ApiException) as refusal:
         api.read_namespaced_pod("pod", "default")
     assert refusal.value.status == 404
@@ -127,13 +126,15 @@ def test_a_lost_node_says_nothing_of_its_pods(begun, api, cluster):
     cluster.lose_node("cpu-1")
 
     assert runs(cluster)
-    assert cluster.processes("pod") == []
+    cluster.until(lambda: cluster.processes("pod") == [], "its processes have ended")
     with pytest.raises(ApiException, match="no route to host"):
         api.read_namespaced_pod_log("pod", "default")
     api.create_namespaced_pod("default", manifests.pod("true", name="next"))
     cluster.until(lambda: "node(s) were unreachable" in str(cluster.events("next")), "there is no other node")
     cluster.delete("next")
-    cluster.vanish("pod")
+    cluster.delete("pod")
+    assert cluster.leaks(0) == ["pod: Running"]  # until somebody insists
+    cluster.delete("pod", grace_seconds=0)
 
 
 def test_a_container_that_is_killed_for_memory_says_so(begun, cluster):

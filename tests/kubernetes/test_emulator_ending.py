@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from kubernetes.client import CoreV1Api
@@ -14,6 +13,7 @@ from tests.kubernetes.emulator import Cluster, manifests
 from tests.kubernetes.emulator.cluster import EmulatorError
 from tests.kubernetes.emulator.isolation import FEATURES, can_isolate
 from tests.kubernetes.emulator.leaks import left_on_the_machine
+from tests.kubernetes.test_emulator_containers import exists, needs
 
 OWNER = """
 import sys, time
@@ -29,13 +29,6 @@ with Cluster(Path(sys.argv[1]), isolation=sys.argv[2]) as cluster:
     print(*found, flush=True)
     time.sleep(600)
 """
-
-
-def exists(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("isolation", [kind for kind in FEATURES if can_isolate(kind)])
@@ -63,7 +56,7 @@ def test_pods_that_are_left_are_named(api, cluster):
 
 
 def test_a_pod_that_is_leaving_is_waited_for(api, cluster):
-    api.create_namespaced_pod("default", manifests.pod("trap 'sleep 0.5; exit' TERM; echo ready; sleep 60 & wait"))
+    api.create_namespaced_pod("default", manifests.pod("trap 'sleep 1; exit' TERM; echo ready; sleep 60 & wait"))
     cluster.until(lambda: cluster.pod("pod")["status"]["phase"] == "Running" and cluster.log("pod"), "it is ready")
     cluster.delete("pod")
 
@@ -71,6 +64,7 @@ def test_a_pod_that_is_leaving_is_waited_for(api, cluster):
     assert cluster.leaks() == []
 
 
+@needs("mounts")  # by which it finds what is left
 def test_a_cluster_takes_its_pods_along(tmp_path):
     with Cluster(tmp_path) as cluster:
         create(cluster, "trap '' TERM; sleep 600")

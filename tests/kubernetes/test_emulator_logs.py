@@ -1,15 +1,16 @@
 """Logs: all of them, a part of them, and while they are being written."""
 
-from datetime import datetime
-from itertools import pairwise
+from datetime import datetime, timedelta
 
 import pytest
 from kubernetes.client.exceptions import ApiException
 
 from tests.kubernetes.emulator import manifests
+from tests.kubernetes.emulator.logs import Line, LogWish
+from tests.kubernetes.emulator.times import now
 from tests.kubernetes.test_emulator_containers import needs, waits
 
-SLOWLY = "for i in 1 2 3; do echo line $i; sleep 0.5; done; printf 'no end'"
+SLOWLY = "for i in 1 2 3; do echo line $i; sleep 0.3; done; printf 'no end'"
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def test_a_log_is_followed_to_the_end(api, cluster, log):
 
 
 def test_a_log_that_is_not_followed_is_what_there_is(api, cluster, log):
-    start(api, cluster, SLOWLY)
-    cluster.until(lambda: cluster.log("pod") == ["line 1"], "it has begun")
+    start(api, cluster, "echo line 1; sleep 60")
+    cluster.until(lambda: cluster.log("pod"), "it has begun")
 
     assert log() == ["line 1"]
 
@@ -50,16 +51,33 @@ def test_lines_carry_their_times(api, cluster, log):
 
     assert [text for _, text in stamped] == ["line 1", "line 2", "line 3", "no end"]
     times = [datetime.fromisoformat(stamp[:26] + "+00:00") for stamp, _ in stamped]
-    assert all((later - earlier).total_seconds() > 0.3 for earlier, later in pairwise(times))
+    assert times == sorted(times)
+    assert (times[-1] - times[0]).total_seconds() > 0.3
 
 
-def test_the_last_lines_and_the_last_seconds_can_be_asked_for(api, cluster, log):
-    start(api, cluster, "echo early; sleep 2; echo late; echo later")
+def test_the_last_lines_can_be_asked_for(api, cluster, log):
+    start(api, cluster, "echo early; echo late; echo later")
     cluster.until(lambda: cluster.pod("pod")["status"]["phase"] == "Succeeded", "it has ended")
 
     assert log(tail_lines=1) == ["later"]
-    assert log(since_seconds=1) == ["late", "later"]
-    assert log(since_seconds=1, tail_lines=3) == ["late", "later"]
+    assert log(tail_lines=2, since_seconds=60) == ["late", "later"]
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ({}, 0),
+        ({"sinceSeconds": "30"}, 1),
+        ({"sinceSeconds": "5"}, 3),
+        ({"tailLines": "2"}, 1),
+        ({"tailLines": "9"}, 0),
+        ({"sinceSeconds": "30", "tailLines": "1"}, 2),
+    ],
+)
+def test_a_request_begins_at_one_of_the_lines(query, first):
+    lines = [Line(now() - timedelta(seconds=age), b"") for age in (60, 20, 10)]
+
+    assert LogWish.of(query).first(lines) == first
 
 
 def test_output_and_errors_are_one_log(api, cluster, log):

@@ -118,7 +118,7 @@ def test_a_result_comes_back_through_the_sidecar(cluster, execute):
 @pytest.mark.parametrize("execute", EITHER)
 def test_the_least_rights_that_the_operator_needs_are_enough(tmp_path, capsys, execute):
     (tmp_path / "roles.yaml").write_text(LEAST_RIGHTS)
-    with Cluster(tmp_path, access=tmp_path / "roles.yaml", start_seconds=2) as cluster:
+    with Cluster(tmp_path, access=tmp_path / "roles.yaml", start_seconds=1) as cluster:
         made = operator(cluster, "echo hello", deferrable=execute is deferred)
         made.config_file = str(cluster.kubeconfig_of("airflow"))
 
@@ -140,7 +140,7 @@ def test_a_log_that_is_cut_is_taken_up_again(cluster, capsys):
 
 
 def test_lines_come_while_the_task_is_deferred(cluster, capsys):
-    made = operator(cluster, "echo early; sleep 3; echo late", deferrable=True, logging_interval=1, poll_interval=0.5)
+    made = operator(cluster, "echo early; sleep 2; echo late", deferrable=True, logging_interval=1, poll_interval=0.5)
 
     deferred(made, context())
 

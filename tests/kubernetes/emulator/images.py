@@ -45,6 +45,10 @@ class Images:
         """From now on, for so long, these images cannot be pulled. KPO goes by the message whether it waits."""
         self._refused[pattern] = PullError(message, time.monotonic() + seconds)
 
+    def allow(self, pattern: str) -> None:
+        """Takes a refusal back."""
+        del self._refused[pattern]
+
     def find(self, name: str) -> Image | str:
         """The image, or why it cannot be pulled."""
         for pattern, error in self._refused.items():

@@ -52,7 +52,9 @@ class Kubelet:
             seconds = 0
         is_first = "deletionTimestamp" not in metadata
         metadata.update(deletionTimestamp=in_objects(now()), deletionGracePeriodSeconds=seconds)
-        if is_first or seconds == 0:
+        if pod.is_lost and seconds:
+            self.machine.store.modified("pods", pod.manifest)  # nobody is there who could end it, so it stays
+        elif is_first or seconds == 0:
             leaving = asyncio.create_task(self._leave(pod, seconds, ending))
             self._leaving[metadata["uid"]] = leaving
             if seconds == 0:

@@ -24,7 +24,7 @@ class Surroundings:
     volumes: Volumes
 
 
-def launch(container: Container, image: Image, around: Surroundings) -> Launch:
+def prepare_launch(container: Container, image: Image, around: Surroundings) -> Launch:
     """Raises NotReady if something that it refers to is missing, or it may not run as the user that it would be."""
     context = _security_context(around.pod, container.spec)
     user = context.get("runAsUser", image.user)

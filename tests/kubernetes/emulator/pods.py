@@ -12,7 +12,7 @@ from typing import Any
 from tests.kubernetes.emulator.containers import Container
 from tests.kubernetes.emulator.events import EventType, tell
 from tests.kubernetes.emulator.images import Image
-from tests.kubernetes.emulator.launching import Surroundings, launch
+from tests.kubernetes.emulator.launching import Surroundings, prepare_launch
 from tests.kubernetes.emulator.machine import Machine
 from tests.kubernetes.emulator.processes import Launch
 from tests.kubernetes.emulator.references import NotReady, References
@@ -53,6 +53,10 @@ class Pod:
     def has_ended(self) -> bool:
         return self.manifest["status"]["phase"] in ("Succeeded", "Failed")
 
+    @property
+    def _is_stopping(self) -> bool:
+        return bool(self._ending) or self._is_leaving
+
     async def end(self, ending: Ending, grace_seconds: float) -> None:
         """It fails for a reason that is none of its containers'. Its object stays."""
         if self.has_ended:
@@ -71,9 +75,8 @@ class Pod:
         self._show()
         await self._stop(grace_seconds)
         self.machine.store.remove("pods", self.manifest)
-        await asyncio.to_thread(
-            shutil.rmtree, self.folder, ignore_errors=True
-        )  # a second deletion may have been faster
+        # A second deletion, with less patience, may have been faster.
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def lose(self) -> None:
         """Its node is gone: the containers end, and nobody says so."""
@@ -142,8 +145,10 @@ class Pod:
     async def _keep(self, container: Container) -> None:
         """Starts it, and again as often as its pod's restart policy says."""
         while True:
-            image = await self._pull(container)
-            await container.start(await self._launch(container, image), self.machine.isolation)
+            launch = await self._launch(container, await self._pull(container))
+            if self._is_stopping:  # another container of the pod still has its grace period
+                return
+            await container.start(launch, self.machine.isolation)
             if container.process and container.is_running:
                 self.machine.has_started(container.process)
                 self._tell("Normal", "Started", f"Started container {container.name}")
@@ -159,7 +164,7 @@ class Pod:
 
     def _starts_again(self, container: Container) -> bool:
         policy = self.spec["restartPolicy"]
-        if self._ending or self._is_leaving or policy == "Never":
+        if self._is_stopping or policy == "Never":
             return False
         return bool(container.exit_code) or (policy == "Always" and container in self.main)
 
@@ -190,7 +195,7 @@ class Pod:
         failures = 0
         while True:
             try:
-                return launch(container, image, self._around)
+                return prepare_launch(container, image, self._around)
             except NotReady as error:
                 self._tell("Warning", "Failed", error.message)
                 await self._back_off(container, failures, error.reason, error.message)

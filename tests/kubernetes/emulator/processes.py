@@ -81,10 +81,13 @@ class Process:
 
     async def exit_code(self) -> int:
         """Waits for it; 128 + the signal's number, if one ended it."""
-        code = await self._outer.wait()
+        # asyncio's own wait() lasts until nobody holds its output any more, and outside of a PID namespace that could
+        # be a child that goes on.
+        await _has_exited(self.session)
         if self.isolation == "none":
-            with suppress(ProcessLookupError, PermissionError):
+            with suppress(ProcessLookupError):
                 os.killpg(self.session, signal.SIGKILL)
+        code = await self._outer.wait()
         return 128 - code if code < 0 else code
 
     async def read(self, sink: Callable[[bytes], None]) -> None:
@@ -94,7 +97,7 @@ class Process:
             sink(chunk)
 
     def members(self) -> list[int]:
-        """Processes of the container that are still there, which may be more than PID 1 and its children."""
+        """Processes of the container that are there, which may be more than PID 1 and its children."""
         if self.isolation == "none":
             return [pid for pid in _processes() if _session(pid) == self.session]
         return [pid for pid in _processes() if self._namespace and _namespace(pid) == self._namespace]
@@ -156,10 +159,26 @@ def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _session(pid: int) -> int | None:
+async def _has_exited(child: int) -> None:
     try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
+        descriptor = os.pidfd_open(child)
+    except ProcessLookupError:
+        return
+    loop, exited = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, exited.set)
+    try:
+        await exited.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _session(pid: int) -> int | None:
+    """None if it has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        return None if state == "Z" else os.getsid(pid)
+    except OSError:
         return None
 
 

@@ -26,7 +26,7 @@ def phase(first: Sequence[Container], main: Sequence[Container], ending: Ending 
     if ending and not any(c.is_running for c in [*first, *main]):
         return "Failed"
     # A container that waits for its next start belongs to a pod that runs.
-    return "Running" if all(c.is_running or c.is_over or c.restarts for c in main) else "Pending"
+    return "Running" if all("waiting" not in c.state or c.last_state for c in main) else "Pending"
 
 
 def conditions(first: Sequence[Container], main: Sequence[Container], ending: Ending | None) -> list[dict[str, str]]:

@@ -52,8 +52,11 @@ class Streams:
             raise ApiError(400, f"container {container.name} is not running")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise ApiError(400, "Upgrade request required")
+        words = request.query.getall("command", [])
+        if not words:
+            raise ApiError(400, "you must specify at least 1 command for the container")
         try:
-            command = enter(container.process, request.query.getall("command"))
+            command = enter(container.process, words)
         except NoExec as error:
             raise ApiError(500, str(error)) from error
         has_input = is_true(request.query, "stdin")

@@ -52,6 +52,7 @@ class Volumes:
             return _host_path(volume["hostPath"])
         if "persistentVolumeClaim" in volume:
             folder = self._claims / str(volume["persistentVolumeClaim"]["claimName"])
+            folder.mkdir(parents=True, exist_ok=True)
         else:
             folder = self._folder / "volumes" / str(volume["name"])
             folder.mkdir(parents=True)
