@@ -16,7 +16,8 @@ ENV HOME=/home/llm-eval \
     PYTHONPATH=/opt/llm-eval
 
 FROM base AS lists
-COPY include/images requirements.txt requirements-dev.txt /build/
+COPY include/images/wheels /build/wheels
+COPY include/images/install.sh include/images/*.in requirements.txt requirements-dev.txt /build/
 
 FROM lists AS airflow-packages
 RUN sh /build/install.sh /opt/airflow /opt/llm-eval/sbom/airflow.cdx.json airflow.in
@@ -43,6 +44,8 @@ COPY --from=inference-packages /opt/inference /opt/inference
 COPY --from=inference-packages /opt/llm-eval/sbom /opt/llm-eval/sbom
 COPY --from=code /opt/llm-eval /opt/llm-eval
 ENV PATH=/opt/inference/bin:$PATH
+# A volume laid over this folder begins with its owner.
+RUN install -d -o 50000 -g 0 -m 0770 /models
 WORKDIR /opt/llm-eval
 USER 50000:0
 ENTRYPOINT ["python", "-m", "llm_eval"]
@@ -65,7 +68,7 @@ ENV AIRFLOW_HOME=/var/lib/airflow \
     PATH=/opt/airflow/bin:$PATH \
     PYTHONPATH=/opt/llm-eval:/opt/llm-eval/include/airflow
 # Volumes laid over these folders begin with their owner.
-RUN install -d -o 50000 -g 0 -m 0770 /var/lib/airflow /var/lib/airflow/logs /var/lib/airflow/login
+RUN install -d -o 50000 -g 0 -m 0770 /models /var/lib/airflow /var/lib/airflow/logs /var/lib/airflow/login
 WORKDIR /opt/llm-eval
 USER 50000:0
 ENTRYPOINT ["airflow"]

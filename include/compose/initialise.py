@@ -27,8 +27,8 @@ PASSWORDS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("aiobotocore").setLevel(logging.WARNING)
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
     make_bucket(Settings.from_environment(os.environ).root)
     airflow("db", "migrate")
     wanted = with_gpus(json.loads((settings.HOME / "include" / "pools.json").read_text()), gpus())

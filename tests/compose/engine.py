@@ -1,7 +1,7 @@
-"""A Docker daemon of one test: its own folder and socket, nothing left of it afterwards.
+"""A Docker daemon of one test: its own folder and socket, nothing left of it afterwards. Debian's packages; root only.
 
-Debian's dockerd and docker; root only. Whoever stops the test with `kill -9` leaves the daemon behind: `stop.sh` in the
-folder that its log names ends it.
+LLM_EVAL_DOCKER_HOST names one that runs already, such as `unix:///var/run/docker.sock`: images and layers are kept
+there, so that a second run takes minutes less.
 """
 
 from __future__ import annotations
@@ -33,6 +33,14 @@ class Engine:
 
     environment: Mapping[str, str]
 
+    @classmethod
+    def at(cls, address: str) -> Engine:
+        # BuildKit is a package of its own that Debian's Docker does without.
+        return cls({**os.environ, "DOCKER_HOST": address, "DOCKER_BUILDKIT": "0"})
+
+    def has_image(self, name: str) -> bool:
+        return bool(self.run("image", "ls", "--quiet", name).strip())
+
     def run(self, *arguments: str, **keywords: object) -> str:
         """What `docker ARGUMENTS` says. Raises RuntimeError with all of it if it fails."""
         return said([CLIENT, *arguments], self.environment, **keywords)
@@ -51,8 +59,12 @@ def said(command: list[str], environment: Mapping[str, str], **keywords: object)
 @contextmanager
 def engine(folder: Path) -> Iterator[Engine]:
     """A daemon that keeps everything in `folder`, which is removed at the end. Raises NoEngine."""
+    if address := os.environ.get("LLM_EVAL_DOCKER_HOST"):
+        yield Engine.at(address)
+        return
     _refuse_if_impossible()
-    before = _rules(), FORWARDING.read_text()
+    rules, forwarding = _rules(), FORWARDING.read_text()
+    policy = next(rule.split()[2] for rule in rules if rule.startswith("-P FORWARD"))
     socket = folder / "docker.sock"
     settings = {
         "data-root": str(folder / "data"),
@@ -67,13 +79,19 @@ def engine(folder: Path) -> Iterator[Engine]:
             ["dockerd", "--config-file", str(folder / "daemon.json")],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    found = Engine({**os.environ, "DOCKER_HOST": f"unix://{socket}", "DOCKER_BUILDKIT": "0"})
+    found = Engine.at(f"unix://{socket}")
     try:
         _wait_until_it_answers(found, daemon, folder / "log")
+        _iptables("--policy", "FORWARD", policy)  # Docker shuts it, for everybody else's networks too
         yield found
     finally:
         _stop(found, daemon)
-        _remove_what_it_left(folder, *before)
+        _remove_mounts(folder)
+        shutil.rmtree(folder)
+        if not any(rule.startswith("-N DOCKER") for rule in rules):  # else another daemon needs them
+            _flush("filter")
+            _flush("nat")
+            FORWARDING.write_text(forwarding)
 
 
 def _refuse_if_impossible() -> None:
@@ -108,18 +126,10 @@ def _stop(found: Engine, daemon: subprocess.Popen[bytes]) -> None:
     daemon.wait(STOP_SECONDS)
 
 
-def _remove_what_it_left(folder: Path, rules: list[str], forwarding: str) -> None:
+def _remove_mounts(folder: Path) -> None:
     for line in reversed(Path("/proc/mounts").read_text().splitlines()):
         if (place := line.split()[1]).startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", place], check=True)
-    shutil.rmtree(folder)
-    if any(rule.startswith("-N DOCKER") for rule in rules):
-        return  # another daemon's, which needs them still
-    for table in ("filter", "nat"):
-        _flush(table)
-    policy = next(rule.split()[2] for rule in rules if rule.startswith("-P FORWARD"))
-    _iptables("--policy", "FORWARD", policy)
-    FORWARDING.write_text(forwarding)
 
 
 def _flush(table: str) -> None:

@@ -21,7 +21,9 @@ DEBIAN_PACKAGES = "python3,python3-venv,ca-certificates"
 
 
 def import_base(engine: Engine) -> None:
-    """Debian with its Python, for every image of the test to stand on."""
+    """Debian with its Python, for every image of the test to stand on; not again where the daemon has it."""
+    if engine.has_image(BASE):  # imported anew it would be another one, and every layer above it too
+        return
     tar = KEPT / "base.tar"
     if not tar.exists():
         if shutil.which("debootstrap") is None:

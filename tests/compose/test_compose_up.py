@@ -29,7 +29,7 @@ DATASETS = ("demo-addition", "demo-animals")
 
 @dataclass(frozen=True)
 class Deployed:
-    """A started project. `env_file`: its variables, ports and secrets among them."""
+    """A started project. `variables`: what its .env says, ports and secrets among it."""
 
     engine: Engine
     command: tuple[str, ...]
@@ -78,10 +78,12 @@ def deployed(tmp_path_factory) -> Iterator[Deployed]:
             make_wheels()
             build_standins(daemon, folder / "standins")
             made = Deployed(daemon, command, variables | secrets_of(env_file))
-            made.compose("--profile", "demo", "build")
-            made.compose("up", "--detach", "--wait", "--wait-timeout", str(HEALTHY_SECONDS))
-            yield made
-            made.compose("--profile", "*", "down", "--volumes", "--timeout", "10")
+            try:
+                made.compose("--profile", "demo", "build")
+                made.compose("up", "--detach", "--wait", "--wait-timeout", str(HEALTHY_SECONDS))
+                yield made
+            finally:
+                made.compose("--profile", "*", "down", "--volumes", "--timeout", "10")
     except NoEngine as reason:
         pytest.skip(str(reason))
 
@@ -144,7 +146,7 @@ def test_the_demo_is_evaluated_although_the_scheduler_is_restarted_in_the_middle
 
     def infer_is_running() -> bool:
         assert demo.poll() is None, demo.stdout.read()
-        query = {"dag_ids": dag_ids, "state": "running"}
+        query = {"dag_ids": dag_ids, "state": ["running"]}
         running = airflow.call("POST", "/api/v2/dags/~/dagRuns/~/taskInstances/list", query)["task_instances"]
         return any(task["task_id"] == "infer" for task in running)
 
