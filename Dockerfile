@@ -35,7 +35,7 @@ COPY include/catalog /opt/llm-eval/include/catalog
 COPY include/data /opt/llm-eval/include/data
 COPY include/airflow /opt/llm-eval/include/airflow
 COPY include/compose /opt/llm-eval/include/compose
-COPY include/pools.json /opt/llm-eval/include/
+COPY include/pools.json include/pod_template.yaml /opt/llm-eval/include/
 # Written now: the images' user could not, and each process would compile them anew.
 RUN python3 -m compileall -q /opt/llm-eval
 
