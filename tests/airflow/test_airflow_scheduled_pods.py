@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.airflow, pytest.mark.kubernetes, pytest.mark.timeout(9
 PODS = ("evicted", "marked", "followed", "worker", "sharded")
 SETTINGS = {"AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "16"}
 GPUS = 2
+# The one that is marked as failed would be at work for much longer than that takes.
+PACES = {name: {"seconds_per_reply": pace} for name, pace in {"calm": 0.0, "sharded": 0.1, "marked": 3.0}.items()}
 
 
 class Airflow:
@@ -58,7 +61,7 @@ class Airflow:
     def last_words(self, run, number: int) -> str:
         """Of a try of infer."""
         task = next(t for t in self.client.tasks(run) if t.task_id == "infer")
-        return self.client.last_words(task._replace(try_number=number))
+        return self.client.last_words(replace(task, try_number=number))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +79,7 @@ def platform(small_catalog) -> Iterator[tuple]:
         place.write("suites", "small", {"models": ["calm", *PODS], "datasets": ["forty"]})
         for name in ("calm", *PODS):
             slow = Slow(name, place.root, folder / f"{name}.journal")
-            pace = {"calm": 0.0, "sharded": 0.1}.get(name)
-            spec = slow.spec(**({} if pace is None else {"seconds_per_reply": pace}))
+            spec = slow.spec(**PACES.get(name, {}))
             resources = {"image": "registry/llm-eval:1", **({"gpus": 1, "shards": 4} if name == "sharded" else {})}
             place.write(
                 "models", name, spec if name == "calm" else {**spec, "run_on": "kubernetes", "resources": resources}
