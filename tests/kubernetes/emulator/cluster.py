@@ -39,9 +39,9 @@ from tests.kubernetes.emulator.sites import DEFAULT, Site
 from tests.kubernetes.emulator.store import Manifest, Store
 
 Value = TypeVar("Value")
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0  # long enough for a machine that has far more to do than it can
 LOOK_SECONDS = 0.05
-LEAVE_SECONDS = 5.0
+LEAVE_SECONDS = 15.0
 HOST = "127.0.0.1"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
-CALL_SECONDS = 60.0
+CALL_SECONDS = 120.0
 
 
 class LoopThread:

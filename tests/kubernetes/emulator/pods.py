@@ -23,7 +23,7 @@ from tests.kubernetes.emulator.times import in_objects, now
 from tests.kubernetes.emulator.volumes import Volumes
 
 SCHEDULING_SECONDS = 0.5
-KILL_SECONDS = 10.0
+KILL_SECONDS = 30.0
 MOST_BACKOFFS = 16
 DEADLINE = Ending("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
