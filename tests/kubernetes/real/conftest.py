@@ -20,6 +20,12 @@ GPUS = 2
 ROOT = Path("/var/tmp")  # pytest's own folders are closed to the user that pods run as
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_process() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("a real cluster is for one process: `make k8s-real` runs these tests one after the other")
+
+
 @pytest.fixture(scope="session")
 def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     folder = tmp_path_factory.mktemp("cluster")
