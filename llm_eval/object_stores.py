@@ -145,11 +145,9 @@ def in_words(action: str, uri: str, error: Exception) -> StorageError:
     said = str(getattr(error, "strerror", None) or error).strip().rstrip(".")
     told = f"{said} ({code(error)})" if said not in ("", "None") else code(error)  # Ceph has a code and no message
     reason = f"cannot {action} {uri}: {told}."
+    named = "--root or LLM_EVAL_ROOT names the root" + (", AWS_ENDPOINT_URL the server" if uri.startswith(S3) else "")
     if (mend := _MISTAKES.get(code(error))) is not None:
-        return UnusableRoot(f"{reason} {mend}. --root or LLM_EVAL_ROOT names the root, AWS_ENDPOINT_URL the server.")
+        return UnusableRoot(f"{reason} {mend}. {named}.")
     if code(error) == "NoCredentialsError":
         return StorageError(f"{reason} {_NO_KEYS}.")
-    return StorageError(
-        f"{reason} What is there already stays; run again when the store can be reached (--root or LLM_EVAL_ROOT names "
-        "the root, AWS_ENDPOINT_URL the server)."
-    )
+    return StorageError(f"{reason} What is there stays; run again when the store can be reached ({named}).")

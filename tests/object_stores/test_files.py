@@ -69,6 +69,7 @@ def test_another_process_sees_at_once_what_is_written_changed_and_deleted(store:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a thousand puts, on a machine that may have other work
 def test_a_listing_goes_on_after_the_first_thousand(store: Store):
     names = [f"part-{n:04d}.json" for n in range(1005)]
     with ThreadPoolExecutor(8) as writers:
