@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-airflow test-kubernetes check lock format clean
+.PHONY: help setup demo up test test-airflow test-kubernetes test-compose k8s-real check lock format clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Make .venv with the locked requirements (every other target does it when needed)
 
@@ -29,13 +29,20 @@ up: $(READY)  ## Start Airflow with its UI on this machine; Ctrl-C stops it
 	@$(BIN)/python -m llm_eval.airflow.up
 
 test: $(READY)  ## Run the test suite, but for the slow tests with a real scheduler or with pods
-	@$(BIN)/python -m pytest -m "not airflow and not kubernetes" --numprocesses auto --dist worksteal
+	@$(BIN)/python -m pytest -m "not airflow and not kubernetes and not containers" --numprocesses auto --dist worksteal
 
 test-kubernetes: $(READY)  ## Run the tests with real pods in an emulated cluster, and nothing else
 	@$(BIN)/python -m pytest -m "kubernetes and not airflow" --numprocesses auto --dist worksteal
 
 test-airflow: $(READY)  ## Run the tests with a real Airflow scheduler, and nothing else
 	@$(BIN)/python -m pytest -m airflow
+
+test-compose: $(READY)  ## Build the images, start docker compose and use it (needs root, docker or Debian's docker.io)
+	@$(BIN)/python -m pytest -m containers tests/compose
+
+k8s-real: $(READY)  ## Run the tests with pods on a real Kubernetes: yours (KUBECONFIG), or one built here from Debian
+	@if [ -z "$$KUBECONFIG" ]; then bash tests/kubernetes/real/build.sh; fi
+	@$(BIN)/python -m pytest tests/kubernetes/real
 
 check: $(READY)  ## Lint, types, dependency rules, catalog
 	@$(BIN)/ruff check .
