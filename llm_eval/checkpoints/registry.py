@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _FILE_TIME = "%Y%m%dT%H%M%SZ"
 _SUFFIX = ".json"
+_READ: dict[tuple[str, str], Checkpoint] = {}
+"""By address and state: a scheduler asks for the newest checkpoint all the time, and each file would be a request."""
 
 
 class Added(NamedTuple):
@@ -113,7 +115,10 @@ class Registry:
         return layout.join(self.folder, at.strftime(_FILE_TIME) + _SUFFIX)
 
     def _files(self) -> dict[str, Checkpoint]:
-        return {address: self._read(address) for address in storage.files(self.folder, _SUFFIX)}
+        return {
+            address: _READ.get((address, state)) or _READ.setdefault((address, state), self._read(address))
+            for address, state in storage.states(self.folder, _SUFFIX).items()
+        }
 
     def _read(self, address: str) -> Checkpoint:
         try:

@@ -78,7 +78,8 @@ def test_a_listing_goes_on_after_the_first_thousand(store: Store):
     assert storage.files(f"{store.root}/many", ".json") == [f"{store.root}/many/{name}" for name in names]
     assert storage.tree(store.root) == [f"{store.root}/many/{name}" for name in names]
     assert store.wire.kinds() == {"LIST": 4}
-    assert len(list(storage.read_each(storage.files(f"{store.root}/many")))) == 1005
+    some = storage.files(f"{store.root}/many")[:250]  # more than are read at once
+    assert list(storage.read_each(some)) == [(uri, b"1") for uri in some]
 
 
 def test_a_folder_that_a_console_made_holds_nothing_itself(store: Store):

@@ -219,6 +219,22 @@ def test_a_name_is_registered_once_whoever_asks(store: Store):
     assert registry.entries() == []
 
 
+def test_a_checkpoint_is_read_once_by_a_process_that_asks_again_and_again(store: Store):
+    registry = Registry.of(store.root, "trained")
+    for name in ("a", "b"):
+        registry.add(Checkpoint(name=name, path=name, created_at="2026-01-01T00:00:00+00:00"), may_move=True)
+    registry.entries()
+    store.wire.taken()
+
+    entries = [registry.entries() for _ in range(3)]
+    registry.forget("a")
+    registry.add(Checkpoint(name="c", path="c", created_at="2026-01-01T00:00:00+00:00"), may_move=False)
+
+    assert [entry.name for entry in entries[0]] == ["a", "b"]
+    assert store.wire.kinds()["GET"] == 1  # the new one, which has the time of the one that is gone
+    assert [entry.name for entry in registry.entries()] == ["c", "b"]
+
+
 ASKED = {
     "plan": {"PUT": 1},
     "fetch": {"GET": 3, "PUT": 3},
