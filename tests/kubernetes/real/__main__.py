@@ -1,7 +1,4 @@
-"""`make k8s-up`: the one-node cluster by itself, to look around in, until Ctrl-C.
-
-`python -m tests.kubernetes.real`
-"""
+"""`python -m tests.kubernetes.real`: the one-node cluster by itself, to look around in, until Ctrl-C."""
 
 from __future__ import annotations
 

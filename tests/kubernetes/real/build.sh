@@ -13,7 +13,7 @@ set -euo pipefail
 
 readonly RECIPE=1 # raise it when this file changes what is built: older caches are then built anew
 readonly SERVERS="kube-apiserver kube-controller-manager kube-scheduler kubelet"
-readonly RUN_TIME="etcd-server containerd runc libseccomp2 containernetworking-plugins catatonit busybox-static kubernetes-client"
+readonly RUN_TIME="etcd-server containerd runc libseccomp2 containernetworking-plugins catatonit kubernetes-client"
 readonly BUILD_TIME="golang-1.19-go golang-1.19-src golang-github-modern-go-reflect2-dev rsync libpopt0 libxxhash0"
 readonly CACHE=${LLM_EVAL_K8S_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/llm-eval/kubernetes-1.20.2}
 readonly BUILD=$CACHE/build TOOLS=$CACHE/build/tools FOLDER_OF_APT=$CACHE/build/apt STAMP="kubernetes v1.20.2 recipe $RECIPE"

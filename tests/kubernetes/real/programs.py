@@ -36,10 +36,6 @@ class Programs:
         return str(self.folder / "debian" / "usr" / "bin" / name)
 
     @property
-    def busybox(self) -> Path:
-        return self.folder / "debian" / "bin" / "busybox"
-
-    @property
     def network_plugins(self) -> Path:
         return self.folder / "debian" / "usr" / "lib" / "cni"
 

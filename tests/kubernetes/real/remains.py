@@ -1,7 +1,6 @@
 """What a cluster leaves on the machine, its control groups and its folder, and how it is removed.
 
-`python -m tests.kubernetes.real.remains` (`make k8s-down`) removes those of clusters whose processes are gone; clusters
-that are in use stay.
+`python -m tests.kubernetes.real.remains` removes those of clusters whose processes are gone; clusters in use stay.
 """
 
 from __future__ import annotations
