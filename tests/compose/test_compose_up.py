@@ -66,6 +66,7 @@ def deployed(tmp_path_factory) -> Iterator[Deployed]:
         "LLM_EVAL_STORE_IMAGE": "localhost/llm-eval-test-object-store",
         "LLM_EVAL_PORT": str(free_port(None)),
         "LLM_EVAL_STORE_PORT": str(free_port(None)),
+        "LLM_EVAL_LIGHT_TASKS": "4",  # the machine of the tests has two cores
         "LLM_EVAL_DATASETS_FOLDER": str(folder),
         "LLM_EVAL_WEIGHTS_FOLDER": str(folder),
     }
