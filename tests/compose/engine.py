@@ -1,6 +1,6 @@
 """A Docker daemon of one test: its own folder and socket, nothing left of it afterwards. Debian's packages; root only.
 
-LLM_EVAL_DOCKER_HOST names one that runs already, such as `unix:///var/run/docker.sock`: images and layers are kept
+TEST_DOCKER_HOST names one that runs already, such as `unix:///var/run/docker.sock`: images and layers are kept
 there, so that a second run takes minutes less.
 """
 
@@ -59,7 +59,7 @@ def said(command: list[str], environment: Mapping[str, str], **keywords: object)
 @contextmanager
 def engine(folder: Path) -> Iterator[Engine]:
     """A daemon that keeps everything in `folder`, which is removed at the end. Raises NoEngine."""
-    if address := os.environ.get("LLM_EVAL_DOCKER_HOST"):
+    if address := os.environ.get("TEST_DOCKER_HOST"):
         yield Engine.at(address)
         return
     _refuse_if_impossible()

@@ -54,8 +54,8 @@ def example_variables() -> dict[str, str | None]:
 
 
 def compose_command() -> list[str] | None:
-    """docker compose 2: what LLM_EVAL_COMPOSE names, else the first there is, or None."""
-    named = os.environ.get("LLM_EVAL_COMPOSE")
+    """docker compose 2: what TEST_DOCKER_COMPOSE names, else the first there is, or None."""
+    named = os.environ.get("TEST_DOCKER_COMPOSE")
     downloaded = CHECKOUT / "var" / "containers" / "docker-compose"
     candidates = [[named]] if named else [["docker", "compose"], ["docker-compose"], [str(downloaded)]]
     return next((command for command in candidates if _is_second_version(command)), None)

@@ -31,7 +31,9 @@ def import_base(engine: Engine) -> None:
         root, unfinished = KEPT / "base", KEPT / "base.unfinished"
         KEPT.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(root, ignore_errors=True)
-        said(["debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", "bookworm", str(root)], os.environ)
+        # It mounts /proc into the folder: in a name space of its own, so that nothing of that is left if it is stopped.
+        making = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}"]
+        said([*making, "bookworm", str(root)], os.environ)
         shutil.rmtree(root / "var" / "cache" / "apt" / "archives")
         said(["tar", "--directory", str(root), "--create", "--file", str(unfinished), "."], os.environ)
         shutil.rmtree(root)

@@ -59,6 +59,7 @@ def deployed(tmp_path_factory) -> Iterator[Deployed]:
     if (compose := compose_command()) is None:
         pytest.skip("docker compose 2 is not here; `sh tests/compose/get-compose.sh` fetches Debian's")
     folder = tmp_path_factory.mktemp("compose")
+    (readable := folder / "empty").mkdir(mode=0o755)  # for the user of the containers; pytest's folder is not
     variables = {
         "PYTHON_IMAGE": BASE,
         "POSTGRES_IMAGE": "localhost/llm-eval-test-postgres",
@@ -66,8 +67,9 @@ def deployed(tmp_path_factory) -> Iterator[Deployed]:
         "LLM_EVAL_STORE_IMAGE": "localhost/llm-eval-test-object-store",
         "LLM_EVAL_PORT": str(free_port(None)),
         "LLM_EVAL_STORE_PORT": str(free_port(None)),
-        "LLM_EVAL_DATASETS_FOLDER": str(folder),
-        "LLM_EVAL_WEIGHTS_FOLDER": str(folder),
+        "LLM_EVAL_LIGHT_TASKS": "4",  # the machine of the tests has two cores
+        "LLM_EVAL_DATASETS_FOLDER": str(readable),
+        "LLM_EVAL_WEIGHTS_FOLDER": str(readable),
     }
     env_file = make_env(folder / "env", **variables)
     files = ("--file", "docker-compose.yaml", "--file", str(STANDINS / "compose.yaml"))
