@@ -21,6 +21,7 @@ from llm_eval.remote.client import AirflowClient
 from llm_eval.settings import Settings
 
 AIRFLOW = "http://airflow-apiserver:8080"
+UI = "`docker compose logs airflow-init` has its address, user and password"
 WEIGHTS = "/models/demo"  # in the volume that Airflow's containers have, too
 
 
@@ -44,7 +45,7 @@ def evaluate(settings: Settings, console: Console) -> int:
     outcomes = demo.evaluate(client, suite, found, console)
     failed = [outcome for outcome in outcomes if outcome.reason]
     if len(failed) < len(outcomes):
-        demo.show(settings, suite, found[-1], console)
+        demo.show(settings, suite, found[-1], console, UI)
     for outcome in failed:
         console.print(f"failed: {outcome.label}: {outcome.reason}", markup=False)
     return 1 if failed else 0

@@ -46,7 +46,7 @@ def main() -> int:
             outcomes = evaluate(stack.client, suite, found, console)
         failed = [outcome for outcome in outcomes if outcome.reason]
         if len(failed) < len(outcomes):
-            show(settings, suite, found[-1], console)
+            show(settings, suite, found[-1], console, "make up")
         published, seconds = len(outcomes) - len(failed), time.monotonic() - began
         console.print(f"\n{published} of {len(outcomes)} runs done, {seconds:.0f} s in all")
         for outcome in failed:
@@ -114,7 +114,8 @@ def wait_for_leaderboard(client: AirflowClient, dag_id: str, before: set[str]) -
     raise RunFailed(f"{dag_id} did not follow the published results within {LEADERBOARD_SECONDS:g} s")
 
 
-def show(settings: Settings, suite: SuiteSpec, newest: Checkpoint, console: Console) -> None:
+def show(settings: Settings, suite: SuiteSpec, newest: Checkpoint, console: Console, ui: str) -> None:
+    """ui: where Airflow's is, or how to get it."""
     from llm_eval.comparison import trends
     from llm_eval.reporting.trend import trend_table
     from llm_eval.stages.trend import draw_curves
@@ -126,7 +127,7 @@ def show(settings: Settings, suite: SuiteSpec, newest: Checkpoint, console: Cons
         "report": layout.join(report, "report.html"),
         "leaderboard": layout.join(layout.leaderboard(settings.root, suite.name), "leaderboard.html"),
         "results": f"{layout.results(settings.root, 'summary')} (Parquet)",
-        "Airflow UI": "make up",
+        "Airflow UI": ui,
     }
     console.print(f"\n{trend_table(found, MODEL)}\n", markup=False, soft_wrap=True)
     for what, where in places.items():

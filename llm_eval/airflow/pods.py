@@ -16,7 +16,6 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s  # noqa: TID253 - this is the leaf that owns it
 from kubernetes.client.exceptions import ApiException  # noqa: TID253
@@ -91,9 +90,10 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         with self._in_our_words(context):
             try:
                 return super().trigger_reentry(context, event)
-            except PodNotFoundException:
-                there_was = k8s.V1ObjectMeta(name=event["name"], namespace=event["namespace"])
-                self._sight = self._look(k8s.V1Pod(metadata=there_was)) or Sight(None)
+            except AirflowException:
+                if self._sight is None:  # it was gone before `cleanup` could look at it
+                    there_was = k8s.V1ObjectMeta(name=event["name"], namespace=event["namespace"])
+                    self._sight = self._look(k8s.V1Pod(metadata=there_was))
                 raise
 
     def get_or_create_pod(self, pod_request_obj: Any, context: Any) -> Any:
@@ -157,11 +157,11 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
             yield
         except ConfigException as error:
             told = f"no Kubernetes to ask: {error}. Set the connection kubernetes_default, or KUBECONFIG for a file."
-            raise failure(BAD_INPUT, told) from error
+            raise failure(BAD_INPUT, told) from None
         except (AirflowException, ApiException, HTTPError) as error:
             if self._sight is not None and succeeded(self._sight):
                 return  # the watching failed, not the work
-            raise self._failure(self._end(error), context) from error
+            raise self._failure(self._end(error), context) from None  # the reason is all that a reader needs
 
     def _end(self, error: Exception) -> PodEnd:
         sight = self._sight

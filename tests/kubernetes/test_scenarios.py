@@ -193,6 +193,7 @@ def test_a_task_that_somebody_ends_takes_its_pod_along(inference):
     trying.kill()
 
     inference.cluster.until(lambda: not inference.cluster.pods(), "no pod")
+    assert trying.end() is not None
 
 
 def test_a_pod_that_ended_well_while_nobody_watched_is_not_run_again(inference, calm):
