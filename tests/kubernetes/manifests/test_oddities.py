@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
-
 from llm_eval.manifests import pods
 from tests.kubernetes.manifests.oddities import full, oddities, recorded
 
@@ -32,13 +28,3 @@ def test_our_rules_refuse_all_that_a_real_server_refused():
 
     assert len(refused) > 1000
     assert passed == []
-
-
-@pytest.mark.kubernetes
-def test_the_server_refuses_what_is_written_down():
-    real = pytest.importorskip("tests.kubernetes.real.programs", reason="the real cluster's tests are not here")
-    if reason := real.Programs.from_environment(os.environ).why_no_control_plane():
-        pytest.skip(reason)
-    from tests.kubernetes.manifests.refusals import refused
-
-    assert refused() == recorded()
