@@ -42,7 +42,10 @@ def _named(action: str, uri: str) -> Iterator[None]:
     except LlmEvalError:
         raise
     except Exception as error:
-        raise _error(action, uri, error) from error
+        told = _error(action, uri, error)
+        if told is error:
+            raise
+        raise told from error
 
 
 def _error(action: str, uri: str, error: Exception) -> Exception:
