@@ -163,7 +163,7 @@ def test_the_command_line_says_what_was_spent_and_how_to_go_on(house):
         more = ["--set", "model.backend.budget.max_cost_usd=1"]
         done = subprocess.run([*command, *more], capture_output=True, cwd=CHECKOUT, timeout=120, text=True)
 
-    assert stopped.returncode == 1
+    assert stopped.returncode == 3
     assert "the budget is spent, 5e-05 of 5e-05 USD" in stopped.stderr
     assert "--set model.backend.budget.max_cost_usd=…" in stopped.stderr
     assert done.returncode == 0, done.stderr

@@ -159,7 +159,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         ("s3://no-such-bucket-here/evals", {}, 2, "There is no such bucket"),
         ("s3://no/such_Bucket!", {}, 2, "mend the root"),
         ("{root}", {"AWS_PROFILE": "nobody"}, 2, "Mend AWS_PROFILE"),
-        ("{root}", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}, 1, "AWS_ENDPOINT_URL"),
+        ("{root}", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}, 75, "AWS_ENDPOINT_URL"),
     ],
     ids=["no bucket", "no name", "no profile", "no server"],
 )
