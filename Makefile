@@ -32,7 +32,7 @@ test: $(READY)  ## Run the test suite, but for the slow tests with a real schedu
 	@$(BIN)/python -m pytest -m "not airflow and not kubernetes and not containers" --numprocesses auto --dist worksteal
 
 test-kubernetes: $(READY)  ## Run the tests with real pods in an emulated cluster, and nothing else
-	@$(BIN)/python -m pytest -m "kubernetes and not airflow" --numprocesses auto --dist worksteal
+	@$(BIN)/python -m pytest tests/kubernetes -m "kubernetes and not airflow" --ignore tests/kubernetes/real --numprocesses auto --dist worksteal
 
 test-airflow: $(READY)  ## Run the tests with a real Airflow scheduler, and nothing else
 	@$(BIN)/python -m pytest -m airflow
