@@ -5,6 +5,7 @@ Each scenario twice: with the task waiting for its pod, and with the triggerer w
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -59,6 +60,22 @@ def test_a_pod_that_is_taken_away_costs_a_try_and_no_number(inference, calm, fat
     assert re.search(FATES[fate], str(error)), error
     assert inference.published() == calm
     assert inference.asked_twice() <= lost
+
+
+@pytest.mark.leaves_pods  # nobody is there to say that it has ended
+def test_a_node_that_does_not_answer_any_more_is_waited_for_no_longer_than_the_pod_may_take(inference):
+    if not inference.deferrable:
+        pytest.skip("while the task itself waits, its process is ended by Airflow; here is none")
+    first = inference.start(execution_timeout=timedelta(seconds=8))
+    inference.wait_for_answers()
+    inference.cluster.lose_node("cpu-1")
+
+    error = first.end()
+
+    assert type(error) is AirflowException
+    assert "execution_timeout" in str(error)
+    (pod,) = inference.cluster.pods()
+    assert "deletionTimestamp" in pod["metadata"]
 
 
 def test_memory_that_is_not_enough_is_tried_once_more_with_half_of_it(inference, calm):
