@@ -109,8 +109,11 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         if self._killed or not remote_pod:
             super().cleanup(pod, remote_pod, xcom_result, context)
             return
-        watching_failed = isinstance(sys.exc_info()[1], ApiException | HTTPError)
+        trouble = sys.exc_info()[1]
+        watching_failed = isinstance(trouble, ApiException | HTTPError)
         self._sight = self._look(remote_pod)
+        if self._sight is None and trouble is None:
+            self._sight = Sight(remote_pod)  # how it ended is known: it must not pass for a success unseen
         if self._sight is None or (watching_failed and is_at_work(self._sight)):
             logger.warning("Kubernetes does not answer; pod %s is left to its work", remote_pod.metadata.name)
             return

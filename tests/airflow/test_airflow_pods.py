@@ -4,6 +4,7 @@ import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from kubernetes.client import ApiClient
+from kubernetes.client import models as k8s
 
 from llm_eval.airflow.failures import MayPass
 from llm_eval.airflow.pod_endings import PodEnd
@@ -158,6 +159,18 @@ def test_memory_that_was_not_enough_is_tried_once_more(operator):
     assert isinstance(second, AirflowFailException)
     assert "resources.memory_gib" in str(second)
     assert isinstance(operator()._failure(end, context), MayPass)  # a cleared task begins anew
+
+
+def test_a_pod_that_failed_fails_its_task_also_when_it_cannot_be_looked_at_again(operator, monkeypatch):
+    made = operator()
+    failed = k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="p", namespace="n"), status=k8s.V1PodStatus(phase="Failed"))
+    monkeypatch.setattr(made, "_look", lambda _: None)
+    for name in ("is_istio_enabled", "process_pod_deletion", "patch_already_checked", "_read_pod_events"):
+        monkeypatch.setattr(made, name, lambda *_, **__: None)
+    monkeypatch.setattr(made, "_read_pod_container_states", lambda *_, **__: None)
+
+    with pytest.raises(AirflowException, match="returned a failure"):
+        made.cleanup(failed, failed)
 
 
 @pytest.mark.parametrize(("exit_code", "kind"), [(1, AirflowException), (2, AirflowFailException), (75, MayPass)])
