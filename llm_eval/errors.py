@@ -8,19 +8,12 @@
     │   ├── InvalidData       the data breaks its own expectations, or cannot be read
     │   ├── MissingWeights    a model folder or hub id that does not exist
     │   └── UnsupportedRequest  the backend cannot answer this kind of request
-<<<<<<< HEAD
     └── RunFailed             exit code 1: the run could not publish a score; of 3, no retry can help
         ├── BackendLost       exit code 75: the model's process or server went away (retryable)
         ├── StillWaiting      exit code 75: what was asked for is not there yet: look again later (retryable)
         ├── StorageError      exit code 75: reading or writing under the root failed (retryable)
-=======
-    └── RunFailed             exit code 1: the run could not publish a score
-        ├── BackendLost       the model's process or server went away (retryable)
-        ├── StillWaiting      what was asked for is not there yet: look again later (retryable)
-        ├── StorageError      reading or writing under the root failed (retryable)
         │   ├── NotThere      there is no such file
         │   └── UnusableRoot  exit code 2: the store refuses the root's address or the keys
->>>>>>> s3
         ├── IncompleteStage   a stage that this one reads from has not finished
         ├── TooManyFailures   more samples failed than `max_failed_fraction` allows
         ├── BudgetSpent       exit code 3: what the responses may cost is spent; only a higher budget mends it
@@ -117,7 +110,7 @@ class NotThere(StorageError):
 
 
 class UnusableRoot(StorageError):
-    exit_code = 2
+    exit_code = BAD_INPUT
     retryable = False
     final = True
 

@@ -84,6 +84,15 @@ def _folders(environment: Mapping[str, str], name: str) -> tuple[Path, ...]:
 
 
 def find(path: str, folders: tuple[Path, ...]) -> Path | None:
-    """The first existing `folder/path`; an absolute path stands for itself. None if there is none."""
+    """The first existing `folder/path`; an absolute path stands for itself. None if there is none.
+
+    Raises InputError for a folder on the way that this user may not enter.
+    """
     candidates = [Path(path)] if os.path.isabs(path) else [folder / path for folder in folders]
-    return next((c for c in candidates if c.exists()), None)
+    for candidate in candidates:
+        try:
+            if candidate.exists():
+                return candidate
+        except PermissionError as error:
+            raise InputError(f"{candidate}: user {os.geteuid()} may not look there ({error.strerror})") from error
+    return None

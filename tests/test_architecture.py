@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 
+WRITTEN_BY_HAND = {".py", ".yaml", ".md", ".sh", ".in", ".html", ".toml", ".env", ".json"}
 HEAVY = (
     "torch",
     "transformers",
@@ -81,3 +82,12 @@ def test_every_package_that_is_imported_is_asked_for():
 
     assert missing - {"airflow", "_typeshed"} == set()
     assert "apache-airflow" in asked
+
+
+def test_no_merge_was_left_unfinished():
+    tops = ("llm_eval", "dags", "plugins", "include", "tests", "docs", "benchmarks")
+    files = [path for top in tops for path in (CHECKOUT / top).rglob("*") if path.suffix in WRITTEN_BY_HAND]
+    marks = re.compile(rb"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+
+    assert len(files) > 500
+    assert [str(path) for path in files if marks.search(path.read_bytes())] == []
