@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TAKEN_AWAY = re.compile(r"Evict|Preempt|NodeLost|Shutdown|Terminated|NodeAffinity|UnexpectedAdmission|OutOf", re.ASCII)
 _NEVER = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"})
+_PULL = "Failed to pull image"
 _NO_SUCH_IMAGE = re.compile(r"not found|manifest unknown|does not exist|denied|unauthorized|no such", re.IGNORECASE)
 _KILLED = {128 + 9: "SIGKILL", 128 + 15: "SIGTERM"}
 
@@ -117,7 +118,10 @@ def _not_started(pod: k8s.V1Pod, warnings: Sequence[str]) -> PodEnd | None:
         waiting = status.state.waiting if status.state else None
         if waiting is None or waiting.reason in ("ContainerCreating", "PodInitializing", None):
             continue
-        told = _one_line(f"the pod did not start: {waiting.reason}: {waiting.message or status.image}")
+        # Before 1.31 the kubelet says only that it backs off; what went wrong stands in its event alone.
+        pulls = [warning for warning in warnings if warning.startswith(_PULL)] if waiting.reason in _PULLING else []
+        why = pulls[-1] if pulls else waiting.message or status.image
+        told = _one_line(f"the pod did not start: {waiting.reason}: {why}")
         if waiting.reason in _NEVER:
             return PodEnd(BAD_INPUT, told)
         if waiting.reason in _PULLING and not _NO_SUCH_IMAGE.search(" ".join([waiting.message or "", *warnings])):

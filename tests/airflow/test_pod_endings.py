@@ -145,9 +145,12 @@ def test_why_a_pod_did_not_start_is_told(state, exit_code):
 
 
 def test_an_image_that_does_not_exist_is_known_by_its_event_where_the_state_only_backs_off():
-    told = end(pod("Pending", [waiting("ImagePullBackOff", "Back-off pulling image")]), 'image "r/i:9": not found')
+    """Words of Kubernetes 1.20 and containerd 1.6."""
+    failed, backs_off = 'Failed to pull image "r/i:9": rpc error: r/i:9: not found', 'Back-off pulling image "r/i:9"'
+    told = end(pod("Pending", [waiting("ImagePullBackOff", backs_off)]), failed, "Error: ErrImagePull")
 
     assert told.exit_code == FAILED
+    assert told.reason == f"the pod did not start: ImagePullBackOff: {failed}"
 
 
 def test_a_pod_that_no_node_takes_says_what_is_missing():
