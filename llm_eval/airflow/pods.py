@@ -158,6 +158,8 @@ class StagePodOperator(KubernetesPodOperator):  # type: ignore[misc]
         """Turns whatever ends the watching into the reason of the pod's end. Raises what `failure` says."""
         try:
             yield
+            if self._killed:  # Airflow's operator then looks no further, and would pass for done
+                raise AirflowException("the task was ended from outside, and its pod was deleted")
         except ConfigException as error:
             told = f"no Kubernetes to ask: {error}. Set the connection kubernetes_default, or KUBECONFIG for a file."
             raise failure(BAD_INPUT, told) from None

@@ -173,6 +173,14 @@ def test_a_pod_that_failed_fails_its_task_also_when_it_cannot_be_looked_at_again
         made.cleanup(failed, failed)
 
 
+def test_a_task_that_was_ended_from_outside_has_not_succeeded_whatever_its_watcher_saw(operator, monkeypatch):
+    made = operator()
+    monkeypatch.setattr(StagePodOperator.__bases__[0], "execute", lambda self, _: self.on_kill())
+
+    with pytest.raises(AirflowException, match="ended from outside"):
+        made.execute(Context())
+
+
 @pytest.mark.parametrize(("exit_code", "kind"), [(1, AirflowException), (2, AirflowFailException), (75, MayPass)])
 def test_the_end_of_a_pod_decides_whether_it_is_tried_again(operator, exit_code, kind):
     raised = operator()._failure(PodEnd(exit_code, "why"), Context())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 from tests.compose.engine import Engine, NoEngine, said
@@ -17,6 +18,7 @@ BASE = "localhost/llm-eval-test-python"
 STANDINS = Path(__file__).parent / "standins"
 KEPT = CHECKOUT / "var" / "containers"
 WHEELS = CHECKOUT / "include" / "images" / "wheels"
+LOCKS = ("requirements.txt", "requirements-dev.txt")
 DEBIAN_PACKAGES = "python3,python3-venv,ca-certificates"
 
 
@@ -42,14 +44,23 @@ def import_base(engine: Engine) -> None:
 
 
 def make_wheels() -> None:
-    """Everything that our images install, in include/images/wheels: builds ask no index then."""
-    said(["sh", str(CHECKOUT / "include" / "images" / "wheels.sh"), sys.executable], os.environ)
+    """Everything that our images install, in include/images/wheels: builds ask no index then.
+
+    Not again for the same lists, locks and Python: pip takes minutes to find that all of it is there.
+    """
+    files = [*sorted(WHEELS.parent.glob("*.in")), *(CHECKOUT / name for name in LOCKS)]
+    made_of = sha256(b"".join([sys.version.encode(), *(path.read_bytes() for path in files)])).hexdigest()
+    stamp = KEPT / "wheels.made-of"
+    if stamp.exists() and stamp.read_text() == made_of and any(WHEELS.glob("*.whl")):
+        return
+    said(["sh", str(WHEELS.parent / "wheels.sh"), sys.executable], os.environ)
+    stamp.write_text(made_of)
 
 
 def build_standins(engine: Engine, folder: Path) -> None:
     """PostgreSQL, Redis and an S3 server; `folder` is used for what they are built from."""
     shutil.copytree(STANDINS, folder)
-    locks = [word for lock in ("requirements.txt", "requirements-dev.txt") for word in ("-c", str(CHECKOUT / lock))]
+    locks = [word for lock in LOCKS for word in ("-c", str(CHECKOUT / lock))]
     wanted = ["--wheel-dir", str(folder / "wheels"), "--find-links", str(WHEELS), *locks, "moto[server]"]
     said([sys.executable, "-m", "pip", "wheel", "--quiet", *wanted], os.environ)
     for name in ("postgres", "redis", "object-store"):
