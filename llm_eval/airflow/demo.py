@@ -28,7 +28,7 @@ from llm_eval.settings import Settings
 from llm_eval.specs import Checkpoint, SuiteSpec
 
 SUITE, MODEL = "nightly", "demo"
-RUNS_SECONDS = 600.0
+RUNS_SECONDS = 1800.0  # twelve runs are minutes; a lost worker of Celery may cost ten more
 LEADERBOARD_SECONDS = 60.0
 
 

@@ -29,7 +29,6 @@ def built(tmp_path_factory) -> Iterator[Deployed]:
         "LLM_EVAL_PORT": str(free_port(None)),
         "LLM_EVAL_STORE_PORT": str(free_port(None)),
         "LLM_EVAL_SERVE_PORT": str(free_port(None)),
-        "LLM_EVAL_SERVED_MODEL": "/models/demo/step-0010",  # the last one of a demo with --steps 10
         "LLM_EVAL_LIGHT_TASKS": "4",  # the machine of the tests has two cores
         "LLM_EVAL_DATASETS_FOLDER": str(readable),
         "LLM_EVAL_WEIGHTS_FOLDER": str(readable),

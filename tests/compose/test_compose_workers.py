@@ -44,7 +44,8 @@ def test_a_model_is_served_and_asked_through_its_server(deployed):
     """After the demo, whose weights it serves."""
     up = ("up", "--detach", "--wait", "--wait-timeout", str(HEALTHY_SECONDS), "model-server")
     deployed.compose("--profile", "serve", *up)
-    asked = ("llm-eval", "run", "--model", "served", "--dataset", "demo-addition", "--limit", "8")
+    weights = "model.backend.model=/models/demo/step-0010"  # the last ones of a demo with --steps 10
+    asked = ("llm-eval", "run", "--model", "served", "--dataset", "demo-addition", "--limit", "8", "--set", weights)
     said = deployed.inside("airflow-worker", *asked)
     (row,) = deployed.published("served")
     assert (row.samples, row.failed) == (8, 0), said
