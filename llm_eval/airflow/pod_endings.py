@@ -118,7 +118,7 @@ def _not_started(pod: k8s.V1Pod, warnings: Sequence[str]) -> PodEnd | None:
         waiting = status.state.waiting if status.state else None
         if waiting is None or waiting.reason in ("ContainerCreating", "PodInitializing", None):
             continue
-        # Before 1.31 the kubelet says only that it backs off; what went wrong stands in its event alone.
+        # Older kubelets say only that they back off; what went wrong stands in an event alone.
         pulls = [warning for warning in warnings if warning.startswith(_PULL)] if waiting.reason in _PULLING else []
         why = pulls[-1] if pulls else waiting.message or status.image
         told = _one_line(f"the pod did not start: {waiting.reason}: {why}")

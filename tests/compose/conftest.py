@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from llm_eval.airflow.stack import free_port
+from llm_eval.remote.client import AirflowClient
 from tests.compose.deployed import PROJECT, Deployed
 from tests.compose.engine import NoEngine, engine
 from tests.compose.files import compose_command, make_env
@@ -53,3 +54,9 @@ def built(tmp_path_factory) -> Iterator[Deployed]:
 def with_workers(built) -> Deployed:
     """The same project with Celery's workers, as docs/compose.md says to ask for them."""
     return replace(built, command=(*built.command, "--env-file", "include/compose/celery.env"))
+
+
+@pytest.fixture(scope="module")
+def airflow(deployed) -> AirflowClient:
+    """Of what the module has started."""
+    return deployed.logged_in()

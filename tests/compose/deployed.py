@@ -65,9 +65,10 @@ class Deployed:
     def kill(self, service: str) -> None:
         """`kill -9` of all in the service's container, as the machine would: after `docker kill` it would stay dead."""
         container = self.container(service)
-        os.kill(int(self.engine.run("inspect", "--format", "{{.State.Pid}}", container)), signal.SIGKILL)
         restarts = ("inspect", "--format", "{{.RestartCount}}", container)
-        until(lambda: int(self.engine.run(*restarts)) > 0, f"{service} started again after it was killed")
+        before = int(self.engine.run(*restarts))
+        os.kill(int(self.engine.run("inspect", "--format", "{{.State.Pid}}", container)), signal.SIGKILL)
+        until(lambda: int(self.engine.run(*restarts)) > before, f"{service} started again after it was killed")
 
     def container(self, service: str) -> str:
         """Its id."""

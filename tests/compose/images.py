@@ -54,6 +54,7 @@ def make_wheels() -> None:
     if stamp.exists() and stamp.read_text() == made_of and any(WHEELS.glob("*.whl")):
         return
     said(["sh", str(WHEELS.parent / "wheels.sh"), sys.executable], os.environ)
+    KEPT.mkdir(parents=True, exist_ok=True)
     stamp.write_text(made_of)
 
 

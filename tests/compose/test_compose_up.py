@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from llm_eval.airflow.home import USER
-from llm_eval.remote.client import AirflowClient
 from tests.compose.deployed import HEALTHY_SECONDS, Demo, Deployed
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
@@ -19,11 +18,6 @@ def deployed(built) -> Iterator[Deployed]:
     """The default profile, up and healthy."""
     with built.up():
         yield built
-
-
-@pytest.fixture(scope="module")
-def airflow(deployed) -> AirflowClient:
-    return deployed.logged_in()
 
 
 def test_everything_is_healthy_and_init_has_said_how_to_log_in(deployed, airflow):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from llm_eval.remote.client import AirflowClient
 from tests.compose.deployed import HEALTHY_SECONDS, Demo, Deployed
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
@@ -17,11 +16,6 @@ def deployed(with_workers) -> Iterator[Deployed]:
     """The profile `celery`, up and healthy."""
     with with_workers.up():
         yield with_workers
-
-
-@pytest.fixture(scope="module")
-def airflow(deployed) -> AirflowClient:
-    return deployed.logged_in()
 
 
 def test_the_worker_is_healthy_and_the_scheduler_needs_no_torch(deployed):

@@ -106,7 +106,9 @@ def test_an_image_that_never_comes_says_so(inference):
     error = inference.start({"image": "localhost/llm-eval/absent:1"}).end(120)
 
     assert isinstance(error, AirflowException)
-    assert re.search(r"^the pod did not start: (ErrImagePull|ImagePullBackOff): .*absent", str(error)), error
+    assert re.search(r"^the pod did not start: (ErrImagePull|ImagePullBackOff): Failed to pull .*absent", str(error)), (
+        error
+    )
 
 
 def test_gpus_that_no_node_has_are_named(inference):
