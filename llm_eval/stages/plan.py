@@ -6,6 +6,7 @@ Everything that can be refused without loading a model is refused here.
 from __future__ import annotations
 
 import logging
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,7 +31,7 @@ SCORES_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants evaluated. `run_id` absent: made from the time and the content."""
+    """What somebody wants evaluated. `run_id` absent: `new_run_id`."""
 
     model: str
     dataset: str
@@ -76,7 +77,7 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
         judging.refuse_own_answers(baselines, prints.responses)
         prints = prints.model_copy(update={"verdicts": fingerprint(prints.scores, judged)})
     return RunSpec(
-        run_id=slug(wish.run_id or f"{now:%Y%m%dT%H%M%S}-{fingerprint(prints.scores, now.isoformat())[:6]}"),
+        run_id=slug(wish.run_id or new_run_id(now)),
         suite=wish.suite,
         model=model,
         checkpoint=checkpoint,
@@ -93,6 +94,11 @@ def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> 
         planned_at=now.isoformat(timespec="seconds"),
         code_version=llm_eval.__version__,
     )
+
+
+def new_run_id(now: datetime) -> str:
+    """Sorts by time. The rest is drawn: runs that several machines start at the same moment need ids of their own."""
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
 def _by_kind(params: RunParams) -> dict[str, dict[str, object]]:

@@ -165,6 +165,9 @@ def test_two_runs_of_the_same_pair_at_once_both_publish_the_same_rows(house, tmp
     printed = [run.communicate(timeout=120)[0] for run in runs]
 
     assert [run.returncode for run in runs] == [0, 0, 0]
-    tables = [[{k: row[k] for k in CELLS} for row in json.loads(text)] for text in printed]
+    found = [json.loads(text) for text in printed]
+    tables = [[{k: row[k] for k in CELLS} for row in rows] for rows in found]
     assert tables[0] == tables[1] == tables[2]
-    assert len({r.run_id for r in results.summary(house.settings.root)}) == 3
+    ids = {row["run_id"] for rows in found for row in rows}
+    assert len(ids) == 3
+    assert {r.run_id for r in results.summary(house.settings.root)} == ids

@@ -229,6 +229,12 @@ def test_two_runs_of_the_same_pair_side_by_side_publish_both(house):
     assert headlines["one"] == headlines["two"]
 
 
+def test_runs_planned_at_the_same_moment_have_ids_of_their_own(house):
+    of_one_moment = {plan(house.catalog, house.settings, wish(), NOON).run_id for _ in range(20)}
+
+    assert len(of_one_moment) == 20
+
+
 def test_a_run_id_from_outside_cannot_leave_its_folder(house):
     run = plan(house.catalog, house.settings, Wish("canned", "colours", run_id="../../elsewhere: 1"), NOON)
     address = Layout(house.settings.root, run).run_uri
