@@ -21,7 +21,7 @@ from llm_eval.catalog import Catalog
 from llm_eval.errors import StorageError
 from llm_eval.human import rounds
 from llm_eval.human.showing import verbatim
-from llm_eval.remote.client import RequestRefused
+from llm_eval.remote.client import FINISHED, RequestRefused
 from llm_eval.remote.watch import wait_for
 from llm_eval.settings import HOME, Settings
 from llm_eval.specs import RunParams
@@ -145,16 +145,46 @@ def running(tmp_path_factory, small_catalog):
             yield stack, place
 
 
+def address(dag_run):
+    return f"/api/v2/dags/{dag_run.dag_id}/dagRuns/{quote(dag_run.run_id, safe='')}"
+
+
+def open_questions(stack, dag_run):
+    return stack.client.all("hitl_details", f"{address(dag_run)}/hitlDetails", response_received=False)
+
+
 def questions_of(stack, dag_run, count):
     """The open questions of a run, once all are there."""
-    place = f"/api/v2/dags/{dag_run.dag_id}/dagRuns/{quote(dag_run.run_id, safe='')}"
     limit = time.monotonic() + RUN_SECONDS
     while True:
-        found = stack.client.all("hitl_details", f"{place}/hitlDetails", response_received=False)
+        found = open_questions(stack, dag_run)
         if len(found) == count:
-            return place, found
+            return found
         assert time.monotonic() < limit
         assert {task.state for task in stack.client.tasks(dag_run)} & {"failed", "upstream_failed"} == set()
+        time.sleep(0.5)
+
+
+def position(question):
+    return int(question["subject"].split()[1])
+
+
+def answer(stack, dag_run, question, option, comment):
+    task = f"{address(dag_run)}/taskInstances/ask/{question['task_instance']['map_index']}/hitlDetails"
+    stack.client.call("PATCH", task, {"chosen_options": [option], "params_input": {"comment": comment}})
+
+
+def answer_until_the_end(stack, dag_run, said):
+    """As people do, who answer what they find open: Airflow asks again what is answered at the moment of asking.
+
+    said: option and comment, by position.
+    """
+    limit = time.monotonic() + RUN_SECONDS
+    while next(iter(stack.client.runs([dag_run.dag_id]))).state not in FINISHED:
+        assert time.monotonic() < limit
+        for question in open_questions(stack, dag_run):
+            if position(question) in said:
+                answer(stack, dag_run, question, *said[position(question)])
         time.sleep(0.5)
 
 
@@ -165,7 +195,7 @@ def test_people_are_asked_in_airflow_and_what_they_say_is_published(running):
         stack.client.set_paused(dag_id, False)
     dag_run = stack.client.trigger("human__people", {"seed": "golden"})
 
-    address, questions = questions_of(stack, dag_run, 3)
+    questions = questions_of(stack, dag_run, 3)
 
     made = rounds.read(f"{place.root}/human/people/{rounds.name_of(dag_run.run_id)}")
     assert made.seed == "golden"
@@ -177,17 +207,14 @@ def test_people_are_asked_in_airflow_and_what_they_say_is_published(running):
         assert "7 * 7" in question["body"]
         assert [name for name in ("ada", "bob", dag_run.run_id) if name in question["body"] + question["subject"]] == []
 
-    def position(question):
-        return int(question["subject"].split()[1])
-
-    first, second, _left = sorted(questions, key=position)
-    for question, model in ((first, "ada"), (second, "bob")):
-        side = ("Answer 1", "Answer 2")[keys[position(question)].models.index(model)]
-        task = f"{address}/taskInstances/ask/{question['task_instance']['map_index']}/hitlDetails"
-        with pytest.raises(RequestRefused, match="Invalid options"):
-            stack.client.call("PATCH", task, {"chosen_options": ["Answer 3"], "params_input": {"comment": ""}})
-        said = {"chosen_options": [side], "params_input": {"comment": f"because of {model}"}}
-        stack.client.call("PATCH", task, said)
+    with pytest.raises(RequestRefused, match="Invalid options"):
+        answer(stack, dag_run, questions[0], "Answer 3", "")
+    first, second, _left = sorted(keys)
+    said = {
+        at: (("Answer 1", "Answer 2")[keys[at].models.index(model)], f"because of {model}")
+        for at, model in ((first, "ada"), (second, "bob"))
+    }
+    answer_until_the_end(stack, dag_run, said)
     (outcome,) = wait_for(stack.client, {"people": dag_run}, CONSOLE, RUN_SECONDS)
 
     assert outcome.reason is None
