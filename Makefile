@@ -35,7 +35,7 @@ test-kubernetes: $(READY)  ## Run the tests with real pods in an emulated cluste
 	@$(BIN)/python -m pytest tests/kubernetes -m "kubernetes and not airflow" --ignore tests/kubernetes/real --numprocesses auto --dist worksteal
 
 test-airflow: $(READY)  ## Run the tests with a real Airflow scheduler, and nothing else
-	@$(BIN)/python -m pytest -m airflow --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -m airflow --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-compose: $(READY)  ## Build the images, start docker compose and use it (needs root, docker or Debian's docker.io)
 	@$(BIN)/python -m pytest -m containers tests/compose

@@ -45,9 +45,10 @@ def listening(suites: Iterable[SuiteSpec], event: Event) -> tuple[Channel, ...]:
     return tuple(dict.fromkeys(c for suite in suites for c in suite.notify if event in c.events))
 
 
-def run_link(dag_id: str, run_id: str) -> str:
-    """Address of a run's page in Airflow's UI."""
-    return f"{conf.get('api', 'base_url').rstrip('/')}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
+def run_link(dag_id: str, run_id: str) -> str | None:
+    """Address of a run's page in Airflow's UI; None where `[api] base_url` does not say where that is."""
+    base = conf.get("api", "base_url", fallback=None)  # Airflow ships it without a value
+    return f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id, safe='')}" if base else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,16 @@ def test_a_reason_becomes_one_line(text, line):
     assert one_line(text) == line
 
 
+def test_a_message_of_an_airflow_that_does_not_know_its_address_has_no_link(told, monkeypatch):
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL")
+    failed = FailureNotice((CHAT,), "m on d failed", (("model", "m"),))
+
+    failed({"dag": SimpleNamespace(dag_id="eval__m__d"), "run_id": "manual__1", "reason": "timed_out"})
+
+    assert [(message.title, message.link) for _, message in told] == [("m on d failed", None)]
+    assert notify.run_link("eval__m__d", "manual__1") is None
+
+
 def test_of_many_lines_the_first_are_shown_and_the_others_counted():
     assert few(map(str, range(14))) == (*map(str, range(12)), "… and 2 more")
     assert len(few(map(str, range(12)))) == 12

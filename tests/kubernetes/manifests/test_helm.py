@@ -52,6 +52,14 @@ def test_airflow_is_told_what_every_deployment_of_ours_is_told(overlays):
         assert str(config[section][key]) == value, name
 
 
+@pytest.mark.parametrize("overlays", WAYS)
+def test_links_lead_to_where_the_ingress_is(overlays):
+    merged = values(*overlays)
+
+    (host,) = merged["ingress"]["apiServer"]["hosts"]
+    assert merged["config"]["api"]["base_url"] == f"https://{host['name']}"
+
+
 def test_the_version_is_the_installed_one():
     assert values()["airflowVersion"] == version("apache-airflow")
 
@@ -91,6 +99,28 @@ def test_the_entry_point_becomes_what_it_is_given():
     done = subprocess.run(["sh", IMAGE / "entrypoint", "bash", "-c", "echo $0; exit 3"], capture_output=True, text=True)
 
     assert (done.returncode, done.stdout) == (3, "bash\n")
+
+
+def test_groomers_of_one_volume_do_not_end_each_other(tmp_path):
+    logs = tmp_path / "logs"
+    long_ago = time.time() - 20 * 24 * 3600
+    for number in range(4000):
+        path = logs / str(number // 100) / f"{number}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (long_ago, long_ago))
+
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    groomers = [subprocess.Popen(["sh", IMAGE / "clean-logs"], env=environment) for _ in range(3)]
+    deadline = time.monotonic() + 20
+    while any(logs.rglob("*.log")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+    assert [groomer.poll() for groomer in groomers] == [None] * 3
+    for groomer in groomers:
+        groomer.send_signal(signal.SIGTERM)
+    assert [groomer.wait(timeout=10) for groomer in groomers] == [0] * 3
 
 
 def test_old_logs_go_and_the_groomer_ends_when_it_is_asked_to(tmp_path):

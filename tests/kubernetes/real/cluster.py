@@ -101,6 +101,20 @@ class RealCluster:
         """Fill its volume at /tmp over the limit: the kubelet then ends the pod, which has failed and stays."""
         self._run(name, "with open('/tmp/filling', 'wb') as file: file.write(bytes(100 << 20))")
 
+    def drain(self, name: str) -> None:
+        """What `kubectl drain` does, and `kubectl uncordon` once the pod is gone: its node takes no pods meanwhile."""
+        assert self.is_ours, "others may be using the node"
+        node = self.pod(name)["spec"]["nodeName"]
+        self._core.patch_node(node, {"spec": {"unschedulable": True}})
+        try:
+            groups = k8s.ApisApi(self._client).get_api_versions().groups
+            version = next(group.preferred_version.group_version for group in groups if group.name == "policy")
+            eviction = {"apiVersion": version, "kind": "Eviction", "metadata": {"name": name}}
+            self._core.create_namespaced_pod_eviction(name, self.namespace, eviction)
+            self.until(lambda: name not in {pod["metadata"]["name"] for pod in self.pods()}, "the pod is gone")
+        finally:
+            self._core.patch_node(node, {"spec": {"unschedulable": None}})
+
     def kill(self, name: str) -> None:
         """Send PID 1 of the pod's container SIGKILL, from outside: inside, the kernel keeps it away."""
         assert self.is_ours, "only the node's own root can do this"

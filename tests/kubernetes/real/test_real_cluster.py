@@ -43,13 +43,14 @@ def inference(request, cluster, monkeypatch) -> Iterator[RealInference]:
     [
         ("evict", r"^Evicted: .*exceeds the limit"),
         ("delete", r"gone|deleted|killed from outside"),
+        ("drain", r"gone|deleted|killed from outside"),
         ("vanish", r"^the pod is gone"),
         ("kill", r"^killed from outside \(SIGKILL\)"),
     ],
 )
 def test_a_pod_that_is_taken_away_costs_a_try_and_no_number(inference, calm, fate, said):  # noqa: F811
-    if fate == "kill":
-        needs_our_own(inference.cluster, "kill a process from outside")
+    if fate in ("kill", "drain"):
+        needs_our_own(inference.cluster, "kill a process from outside, or close a node")
     first = inference.start()
     getattr(inference.cluster, fate)(inference.wait_for_answers())
 
