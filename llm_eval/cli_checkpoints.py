@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llm_eval.errors import InputError, RunFailed, UnknownName
+
+if TYPE_CHECKING:
+    from llm_eval.remote.client import AirflowClient
 
 app = typer.Typer(
     help="The registry of a model's checkpoints: what schedules and backfills go by.",
@@ -56,9 +60,10 @@ def _start(context: typer.Context, model: str, name: str) -> None:
         raise InputError(f"no suite of the catalog asks for model {model!r}, so there is nothing to start")
     dag_id = ids.checkpoint_dag_id(model)
     client.set_paused(dag_id, False)
+    evaluations = {ids.evaluation_dag_id(ids.Pair(model, d)) for s in suites for d in s.datasets}
+    _refuse_without_room(client, sorted(evaluations))
     run = client.trigger(dag_id, name="now", partition_key=name)
-    pairs = {ids.evaluation_dag_id(ids.Pair(model, d)) for s in suites for d in s.datasets}
-    started = sorted(pairs | {ids.report_dag_id(s.name, model) for s in suites})
+    started = sorted(evaluations | {ids.report_dag_id(s.name, model) for s in suites})
     print(f"Airflow: {run.dag_id} starts {len(started)} DAGs for {name}")
     if paused := [dag_id for dag_id in started if client.is_paused(dag_id)]:
         raise RunFailed(f"paused, so their runs wait until somebody un-pauses them: {', '.join(paused)}")
@@ -169,6 +174,7 @@ def backfill(
         )
     for dag_id, them in planned.items():
         console.print(f"{dag_id}: {', '.join(them) or 'nothing to do'}", markup=False, soft_wrap=True)
+    _refuse_without_room(client, [dag_id for dag_id, them in planned.items() if them])
     if dry:
         return
     runs = backfills.start(client, [d for d, them in planned.items() if them], wanted)
@@ -180,6 +186,15 @@ def backfill(
         raise RunFailed(
             "\n".join([f"{len(failed)} of {len(runs)} runs failed", *(f"{o.label}: {o.reason}" for o in failed)])
         )
+
+
+def _refuse_without_room(client: AirflowClient, dag_ids: Iterable[str]) -> None:
+    if found := client.without_room(dag_ids):
+        advice = (
+            "Airflow would let them wait for ever, so nothing was started. Make the pool larger (in the UI: Admin, "
+            "Pools), or lower the model's resources.gpus."
+        )
+        raise InputError("\n".join([*found, advice]))
 
 
 def _dags(context: typer.Context, model: str, suite: str | None) -> list[str]:

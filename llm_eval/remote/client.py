@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +82,19 @@ class AirflowClient:
         for name, pool in pools.items():
             if name not in there:
                 self.call("POST", "/api/v2/pools", {"name": name, **pool})
+
+    def without_room(self, dag_ids: Iterable[str]) -> list[str]:
+        """Tasks of these DAGs that their pool can never hold, in words: Airflow lets them wait without a reason."""
+        slots = {pool["name"]: pool["slots"] for pool in self.all("pools", "/api/v2/pools")}
+        found = []
+        for dag_id in dag_ids:
+            self.is_paused(dag_id)  # waits until Airflow has seen its file
+            for task in self.call("GET", f"/api/v2/dags/{dag_id}/tasks")["tasks"]:
+                needs, pool = int(task["pool_slots"]), task["pool"]
+                if pool not in slots or 0 <= slots[pool] < needs:  # -1: no limit
+                    has = f"which has {slots[pool]}" if pool in slots else "which is not there"
+                    found.append(f"{dag_id}: {task['task_id']} takes {needs} slots of the pool {pool!r}, {has}")
+        return found
 
     def set_paused(self, dag_id: str, paused: bool) -> bool:
         """Pause or un-pause a DAG, waiting until Airflow has seen its file; returns what it was before."""

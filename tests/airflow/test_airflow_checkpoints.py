@@ -44,6 +44,8 @@ def world(tmp_path_factory, small_catalog):
         "suites", "often", {"models": ["ticking"], "datasets": ["one"], "schedule": "* * * * *", "only_new": True}
     )
     place.write("models", "ticking", model("A"))
+    place.write("models", "wide", {**model("A"), "run_on": "kubernetes", "resources": {"gpus": 4, "image": "i:1"}})
+    place.write("suites", "large", {"models": ["wide"], "datasets": ["one"]})
     questions = [{"question": f"Question {i}?", "answer": "A"} for i in range(60)]
     (folder / "data" / "tiny.jsonl").write_text("".join(f"{json.dumps(question)}\n" for question in questions))
     with webhooks() as hooks, pytest.MonkeyPatch.context() as patch:
@@ -123,6 +125,20 @@ def test_a_backfill_evaluates_each_checkpoint_of_the_range_once(world, monkeypat
     until(lambda: [run for run in world.client.runs(["leaderboard__small"]) if run.ended_at])
     assert "step-2" in (world.place.root / "leaderboards" / "small" / "leaderboard.html").read_text()
     assert "or all of them have their runs (--reprocess)" in world.command(*asked, code=2)
+
+
+def test_more_gpus_than_the_pool_has_are_refused_before_there_is_a_run(world):
+    world.register("wide", "step-1", "2025-11-01T03:00:00")
+    dag_id = "eval__wide__one"
+    refusal = f"{dag_id}: infer takes 4 slots of the pool 'gpu', which has 1"
+
+    assert refusal in world.command("backfill", "wide", "--from", "2025-11-01", code=2)
+    started = world.command("checkpoint", "register", "wide", str(world.folder / "weights" / "step-1"), "--now", code=2)
+    assert refusal in started
+    assert world.client.runs([dag_id, "checkpoint__wide"]) == []
+    larger = {"pool": "gpu", "slots": 4, "include_deferred": True}
+    world.client.call("PATCH", "/api/v2/pools/gpu?update_mask=slots", larger)
+    assert f"{dag_id}: step-1" in world.command("backfill", "wide", "--from", "2025-11-01", "--dry-run").splitlines()
 
 
 def test_airflows_own_backfill_takes_parameters_and_goes_backwards(world):
