@@ -1,4 +1,4 @@
-"""The leaderboard pages inside Airflow's UI: what the leaderboard DAGs wrote, for users that Airflow has logged in.
+"""The leaderboard pages inside Airflow's UI: what the leaderboard DAGs wrote, for users that may read DAGs.
 
 Model output is in these pages and is hostile until proven otherwise: beside the escaping where they are made, the
 policy below lets them load and run nothing.
@@ -10,7 +10,7 @@ import html
 import os
 import re
 
-from airflow.api_fastapi.core_api.security import get_user
+from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 
@@ -28,10 +28,14 @@ POLICY = {
 SUITE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 STYLE = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color-scheme:light dark}"
 
-# Airflow does not protect what plugins mount: the dependency does, for every route. The documentation routes would
-# escape it, so there are none.
+# Airflow does not protect what plugins mount: the dependency does, for every route. Who is only logged in, at Keycloak
+# anyone of its realm, sees nothing, as elsewhere in Airflow. The documentation routes would escape it: there are none.
 app = FastAPI(
-    title="LLM leaderboards", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(get_user)]
+    title="LLM leaderboards",
+    docs_url=None,
+    redoc_url=None,
+    openapi_url=None,
+    dependencies=[Depends(requires_access_dag("GET"))],
 )
 
 

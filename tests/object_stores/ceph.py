@@ -6,18 +6,15 @@ after some 15 s; its conditional puts are atomic, it checks signatures, and its 
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
-READY_SECONDS = 120
+from tests.object_stores.local import READY_SECONDS, free_ports, served, wait_for
+
 CONFIGURATION = """
 [global]
 fsid = {fsid}
@@ -64,11 +61,7 @@ def ceph(access_key: str, secret: str) -> Iterator[str]:
             subprocess.run(line, check=True, timeout=READY_SECONDS, capture_output=True)
 
         def serve(*command: str) -> None:
-            """Until the test ends, or the process that started it."""
-            line = ["setpriv", "--pdeathsig", "KILL", command[0], "-f", "-c", str(folder / "ceph.conf"), *command[1:]]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            service = services.enter_context(subprocess.Popen(line, **quiet))
-            services.callback(service.kill)
+            services.enter_context(served(command[0], "-f", "-c", str(folder / "ceph.conf"), *command[1:]))
 
         keyring = str(folder / "keyring")
         do("ceph-mon", "-i", "a", "--mkfs", "--monmap", str(folder / "monmap"), "--keyring", keyring)
@@ -81,13 +74,13 @@ def ceph(access_key: str, secret: str) -> Iterator[str]:
         user = ("--uid=tests", "--display-name=tests", f"--access-key={access_key}", f"--secret={secret}")
         do("radosgw-admin", "user", "create", *user)
         serve("radosgw", "-n", "client.rgw")
-        _wait_for(gateway)
+        wait_for(gateway)
         yield gateway
 
 
 def _prepare(folder: Path) -> str:
     """Writes configuration, keys and the map of monitors; the address that the gateway will have."""
-    port, first, second = _free_ports(3)
+    port, first, second = free_ports(3)
     monitor, fsid = f"[v2:127.0.0.1:{first},v1:127.0.0.1:{second}]", str(uuid.uuid4())
     for part in ("mon", "osd", "rgw"):
         (folder / part).mkdir()
@@ -101,23 +94,3 @@ def _prepare(folder: Path) -> str:
         subprocess.run(key, check=True, capture_output=True)
     (folder / "rgw" / "keyring").write_bytes((folder / "keyring").read_bytes())  # where the gateway looks
     return f"http://127.0.0.1:{port}"
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as kept:
-        sockets = [kept.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def _wait_for(address: str) -> None:
-    until = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            urlopen(address, timeout=5).close()
-            return
-        except (URLError, OSError):
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)

@@ -1,17 +1,15 @@
 """A real S3 server, and a wire to it that counts requests and can be made to fail.
 
-The server is moto's, in a process of its own. TEST_S3_SERVER chooses another one: `ceph` (ceph.py), or any by its URL,
-with keys of its own in TEST_S3_KEYS (`ACCESS_KEY_ID:SECRET_ACCESS_KEY`).
+The server is SeaweedFS (seaweedfs.py). TEST_S3_SERVER chooses another one: `ceph` (ceph.py), or any by its URL, with
+keys of its own in TEST_S3_KEYS (`ACCESS_KEY_ID:SECRET_ACCESS_KEY`).
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +18,10 @@ import pytest
 from llm_eval import object_stores
 from tests.builders import House
 from tests.object_stores.ceph import ceph
+from tests.object_stores.seaweedfs import seaweedfs
 from tests.object_stores.wire import Wire, wired
 
-# It ends when its standard input does: also when the tests are killed.
-SERVE = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print("http://{}:{}".format(*server.get_host_and_port()), flush=True)
-sys.stdin.read()
-"""
-SERVER = os.environ.get("TEST_S3_SERVER", "moto")
+SERVER = os.environ.get("TEST_S3_SERVER", "seaweedfs")
 KEY, SECRET = os.environ.get("TEST_S3_KEYS", "AKIATESTS:a-secret-that-is-read-nowhere").split(":")
 
 
@@ -58,23 +48,10 @@ class Store:
         self.server.put_object(Bucket=self.bucket, Key=f"evals/{key}", Body=text.encode())
 
 
-@contextmanager
-def serving() -> Iterator[str]:
-    if SERVER == "ceph":
-        with ceph(KEY, SECRET) as address:
-            yield address
-        return
-    if SERVER != "moto":
-        yield SERVER
-        return
-    command = [sys.executable, "-c", SERVE]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+def serving() -> AbstractContextManager[str]:
+    """The server's address, inside."""
+    own = {"seaweedfs": seaweedfs, "ceph": ceph}.get(SERVER)
+    return own(KEY, SECRET) if own else nullcontext(SERVER)
 
 
 def forget_clients() -> None:
@@ -87,11 +64,11 @@ def forget_clients() -> None:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[Any]:
-    import boto3
+    from botocore.session import get_session
 
     with serving() as address:
         keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-        yield boto3.client("s3", endpoint_url=address, **keys)
+        yield get_session().create_client("s3", endpoint_url=address, **keys)
 
 
 @pytest.fixture
@@ -100,7 +77,7 @@ def store(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         monkeypatch.delenv(name)
     bucket = f"evals-{uuid.uuid4().hex[:12]}"
     s3_server.create_bucket(Bucket=bucket)
-    with wired(s3_server.meta.endpoint_url, is_atomic=SERVER != "moto") as wire:
+    with wired(s3_server.meta.endpoint_url) as wire:
         monkeypatch.setenv("AWS_ENDPOINT_URL", wire.address)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,14 +44,12 @@ class Fault:
 
 
 class Wire:
-    def __init__(self, server: str, address: str, is_atomic: bool) -> None:
-        """is_atomic: a conditional put looks and puts at once. moto's does not, so one at a time is let through."""
+    def __init__(self, server: str, address: str) -> None:
         self.server, self.address = server, address
         self.forgets_conditions = False
         self.asked: list[Asked] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
-        self.condition = nullcontext() if is_atomic else threading.Lock()
 
     def fail(
         self, how: Failure, times: int = 1, fits: Callable[[Asked], bool] = lambda _: True, **said: object
@@ -108,8 +106,7 @@ class _Passing(BaseHTTPRequestHandler):
         if fault is not None and fault.how == "refuse":
             refusal = REFUSAL.format(code=fault.code, message=fault.message).encode()
             return self._answer(fault.status, {"Content-Type": "application/xml"}, refusal)
-        with self.wire.condition if "If-None-Match" in self.headers else nullcontext():
-            answer, content = self._carried_out(body)
+        answer, content = self._carried_out(body)
         if self.wire.forgets_conditions and answer.status == 412:
             return self._answer(200, {}, b"")
         if fault is not None and fault.how == "lose_answer":
@@ -151,11 +148,11 @@ class _Passing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def wired(server: str, *, is_atomic: bool) -> Iterator[Wire]:
+def wired(server: str) -> Iterator[Wire]:
     handler = type("Passing", (_Passing,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as passing:
         passing.daemon_threads = True
-        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}", is_atomic)
+        wire = Wire(server, f"http://127.0.0.1:{passing.server_port}")
         handler.wire = wire  # type: ignore[attr-defined]
         thread = threading.Thread(target=passing.serve_forever, args=(0.05,), daemon=True)
         thread.start()

@@ -95,6 +95,20 @@ def test_the_charts_accounts_get_our_role_and_no_other():
     assert {subject["name"] for subject in binding["subjects"]} == {"airflow-worker", "airflow-triggerer"}
 
 
+@pytest.mark.parametrize("overlays", WAYS)
+def test_cookies_are_for_https_alone(overlays):
+    merged = values(*overlays)
+
+    assert merged["config"]["fab"]["cookie_secure"] == "True"
+    assert "--proxy-headers" in merged["apiServer"]["args"][-1]
+
+
+def test_the_image_can_be_built_without_buildkit():
+    instructions = (IMAGE / "Dockerfile").read_text()
+
+    assert re.search(r"^(COPY|ADD|RUN) --|<<", instructions, re.MULTILINE) is None
+
+
 def test_the_entry_point_becomes_what_it_is_given():
     done = subprocess.run(["sh", IMAGE / "entrypoint", "bash", "-c", "echo $0; exit 3"], capture_output=True, text=True)
 
