@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -22,23 +22,29 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def served(*command: str, **more: object) -> Iterator[subprocess.Popen[bytes]]:
+def served(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     line = ["setpriv", "--pdeathsig", "KILL", *command]
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more) as process:  # type: ignore[call-overload]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(line, env=environment, **quiet) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def wait_for(address: str) -> None:
-    """Until something answers there with success."""
+def wait_for(address: str, process: subprocess.Popen[bytes] | None = None) -> bool:
+    """Whether something answers there with success; False once the process that should has ended.
+
+    Raises URLError or OSError if neither comes in time.
+    """
     until = time.monotonic() + READY_SECONDS
     while True:
         try:
             urlopen(address, timeout=5).close()
-            return
+            return True
         except (URLError, OSError):
+            if process is not None and process.poll() is not None:
+                return False
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)

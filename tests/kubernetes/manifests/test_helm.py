@@ -126,14 +126,17 @@ def test_groomers_of_one_volume_do_not_end_each_other(tmp_path):
 
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
     groomers = [subprocess.Popen(["sh", IMAGE / "clean-logs"], env=environment) for _ in range(3)]
-    deadline = time.monotonic() + 20
-    while any(logs.rglob("*.log")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    try:
+        deadline = time.monotonic() + 60
+        while any(logs.rglob("*.log")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        ended = [groomer.poll() for groomer in groomers]
+    finally:
+        for groomer in groomers:
+            groomer.send_signal(signal.SIGTERM)
 
-    assert [groomer.poll() for groomer in groomers] == [None] * 3
-    for groomer in groomers:
-        groomer.send_signal(signal.SIGTERM)
+    assert ended == [None] * 3
     assert [groomer.wait(timeout=10) for groomer in groomers] == [0] * 3
 
 
