@@ -18,5 +18,4 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__PLUGINS_FOLDER=str(CHECKOUT / "plugins"),
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
-    AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
 )

@@ -64,7 +64,6 @@ def airflow_settings(home: Path, ports: Ports, deployment: Deployment = LOCAL) -
         "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "120",
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "180",
         "AIRFLOW__LOGGING__NAMESPACE_LEVELS": ",".join(f"{name}=WARNING" for name in TALKATIVE),
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "GX_ANALYTICS_ENABLED": "false",
         "TOKENIZERS_PARALLELISM": "false",
         **deployment.environment(),
