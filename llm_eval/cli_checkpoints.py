@@ -191,8 +191,8 @@ def backfill(
 def _refuse_without_room(client: AirflowClient, dag_ids: Iterable[str]) -> None:
     if found := client.without_room(dag_ids):
         advice = (
-            "Airflow would let them wait for ever, so nothing was started. Make the pool larger (in the UI: Admin, "
-            "Pools), or lower the model's resources.gpus."
+            "Airflow would let them wait for ever, so nothing was started. Make the pool, or make it larger (in the "
+            "UI: Admin, Pools), or lower the model's resources.gpus."
         )
         raise InputError("\n".join([*found, advice]))
 

@@ -90,7 +90,7 @@ class AirflowClient:
         for dag_id in dag_ids:
             self.is_paused(dag_id)  # waits until Airflow has seen its file
             for task in self.call("GET", f"/api/v2/dags/{dag_id}/tasks")["tasks"]:
-                needs, pool = int(task["pool_slots"]), task["pool"]
+                needs, pool = int(task["pool_slots"] or 1), task["pool"]
                 if pool not in slots or 0 <= slots[pool] < needs:  # -1: no limit
                     has = f"which has {slots[pool]}" if pool in slots else "which is not there"
                     found.append(f"{dag_id}: {task['task_id']} takes {needs} slots of the pool {pool!r}, {has}")

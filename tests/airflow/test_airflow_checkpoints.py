@@ -138,7 +138,10 @@ def test_more_gpus_than_the_pool_has_are_refused_before_there_is_a_run(world):
     assert world.client.runs([dag_id, "checkpoint__wide"]) == []
     larger = {"pool": "gpu", "slots": 4, "include_deferred": True}
     world.client.call("PATCH", "/api/v2/pools/gpu?update_mask=slots", larger)
-    assert f"{dag_id}: step-1" in world.command("backfill", "wide", "--from", "2025-11-01", "--dry-run").splitlines()
+    asked = ("backfill", "wide", "--from", "2025-11-01", "--dry-run")
+    assert f"{dag_id}: step-1" in world.command(*asked).splitlines()
+    world.client.call("DELETE", "/api/v2/pools/gpu")
+    assert "infer takes 4 slots of the pool 'gpu', which is not there" in world.command(*asked, code=2)
 
 
 def test_airflows_own_backfill_takes_parameters_and_goes_backwards(world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import time
@@ -23,7 +24,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def served(*command: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    line = ["setpriv", "--pdeathsig", "KILL", *command]
+    line = [*(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []), *command]  # Linux has it
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(line, env=environment, **quiet) as process:
         try:
