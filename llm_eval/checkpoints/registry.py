@@ -1,13 +1,13 @@
-"""The registry of a model's checkpoints: one small file each under `{root}/checkpoints/{model}/`.
+"""The registry of a model's checkpoints: one small file each under `{root}/checkpoints/{model}/`, called by its name.
 
-A file's name is its checkpoint's creation time, and files are only ever created, never written again: whoever comes
-second at a time is told, so that two writers, on one machine or on many, need no lock, and no two checkpoints of a
-model share a time. Backfills rely on that: they ask for a range of times, and tell checkpoints apart by them.
+No two checkpoints of a model share a time: backfills ask for a range of times, and tell checkpoints apart by them. So
+whoever registers one takes its time first, by a file under `times/`, and then its name. Files are only ever created,
+never written again, and whoever comes second at one is told: any number of writers, on one machine or on many, needs no
+lock, and what each was told stays. A writer that ends in between leaves a time taken, which the same name uses later.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -15,11 +15,10 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from llm_eval import layout, storage
-from llm_eval.errors import InputError, StorageError, UnknownName
+from llm_eval.errors import InputError, NotThere, StorageError, UnknownName
 from llm_eval.specs import Checkpoint
 
-logger = logging.getLogger(__name__)
-
+_TIMES = "times"
 _FILE_TIME = "%Y%m%dT%H%M%SZ"
 _SUFFIX = ".json"
 _READ: dict[tuple[str, str], Checkpoint] = {}
@@ -56,7 +55,11 @@ class Registry:
 
     def entries(self) -> list[Checkpoint]:
         """Oldest first. Raises StorageError for a folder or a file that cannot be read, naming it."""
-        return [checkpoint for _, checkpoint in sorted(self._files().items())]
+        found = [
+            _READ.get((address, state)) or _READ.setdefault((address, state), self._read(address))
+            for address, state in storage.states(self.folder, _SUFFIX).items()
+        ]
+        return sorted(found, key=lambda checkpoint: checkpoint.created_at)
 
     def add(self, checkpoint: Checkpoint, *, may_move: bool) -> Added:
         """Register a checkpoint. One of the same name and place is left as it is.
@@ -64,35 +67,47 @@ class Registry:
         may_move: where another checkpoint has its time already, take the next free second; else that is an error.
         Raises InputError for a name that stands for another place, StorageError if the root cannot be written.
         """
-        if (known := self._same(checkpoint)) is not None:
-            return Added(known, False)
-        at = moment(checkpoint.created_at)
-        while True:
-            entry = checkpoint.model_copy(update={"created_at": at.isoformat()})
-            if storage.create_json(self._address(at), entry.model_dump(mode="json", exclude_none=True)):
-                return self._settled(entry)
-            other = self._read(self._address(at))
-            if other.name == checkpoint.name:
-                return self._again(other, checkpoint)
-            if not may_move:
-                raise InputError(
-                    f"model {self.model!r}: checkpoint {other.name!r} was created at {other.created_at} too, and "
-                    f"backfills tell checkpoints apart by that time. Register {checkpoint.name!r} with another one."
-                )
-            at += timedelta(seconds=1)
+        address = self._address(checkpoint.name)
+        try:
+            return self._again(self._read(address), checkpoint)
+        except NotThere:
+            at, is_taken_here = self._take_time(checkpoint, may_move)
+        entry = checkpoint.model_copy(update={"created_at": at.isoformat()})
+        if storage.create_json(address, entry.model_dump(mode="json", exclude_none=True)):
+            return Added(entry, True)
+        known = self._read(address)
+        if is_taken_here and known.created_at != entry.created_at:
+            storage.delete(self._time(at))
+        return self._again(known, checkpoint)
 
     def forget(self, name: str) -> Checkpoint:
         """Take a checkpoint out; its results stay. Raises UnknownName."""
-        files = self._files()
-        for address, checkpoint in files.items():
-            if checkpoint.name == name:
-                storage.delete(address)
-                return checkpoint
-        raise UnknownName(f"checkpoint of model {self.model!r}", name, [c.name for c in files.values()])
+        known = {checkpoint.name: checkpoint for checkpoint in self.entries()}
+        if name not in known:
+            raise UnknownName(f"checkpoint of model {self.model!r}", name, list(known))
+        storage.delete(self._time(moment(known[name].created_at)))
+        storage.delete(self._address(name))
+        return known[name]
 
-    def _same(self, checkpoint: Checkpoint) -> Checkpoint | None:
-        known = next((c for c in self.entries() if c.name == checkpoint.name), None)
-        return None if known is None else self._again(known, checkpoint).checkpoint
+    def _take_time(self, checkpoint: Checkpoint, may_move: bool) -> tuple[datetime, bool]:
+        """The time that is this name's, and whether it was taken just now: another writer of the name may have it."""
+        at = moment(checkpoint.created_at)
+        while True:
+            taken = self._time(at)
+            if storage.create_json(taken, {"name": checkpoint.name}):
+                return at, True
+            try:
+                other = storage.read_json(taken)["name"]
+            except NotThere:  # given back since
+                continue
+            if other == checkpoint.name:
+                return at, False
+            if not may_move:
+                raise InputError(
+                    f"model {self.model!r}: checkpoint {other!r} was created at {at.isoformat()} too, and backfills "
+                    f"tell checkpoints apart by that time. Register {checkpoint.name!r} with another one."
+                )
+            at += timedelta(seconds=1)
 
     def _again(self, known: Checkpoint, asked: Checkpoint) -> Added:
         if (known.path, known.revision) != (asked.path, asked.revision):
@@ -102,23 +117,11 @@ class Registry:
             )
         return Added(known, False)
 
-    def _settled(self, entry: Checkpoint) -> Added:
-        """Two writers may have registered one name at two times: both see both, and both keep the earlier."""
-        mine = self._address(moment(entry.created_at))
-        first, kept = min((a, c) for a, c in self._files().items() if c.name == entry.name)
-        if first == mine:
-            return Added(entry, True)
-        storage.delete(mine)
-        return self._again(kept, entry)
+    def _address(self, name: str) -> str:
+        return layout.join(self.folder, name + _SUFFIX)
 
-    def _address(self, at: datetime) -> str:
-        return layout.join(self.folder, at.strftime(_FILE_TIME) + _SUFFIX)
-
-    def _files(self) -> dict[str, Checkpoint]:
-        return {
-            address: _READ.get((address, state)) or _READ.setdefault((address, state), self._read(address))
-            for address, state in storage.states(self.folder, _SUFFIX).items()
-        }
+    def _time(self, at: datetime) -> str:
+        return layout.join(self.folder, _TIMES, at.strftime(_FILE_TIME) + _SUFFIX)
 
     def _read(self, address: str) -> Checkpoint:
         try:

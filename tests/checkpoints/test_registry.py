@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_eval import storage
 from llm_eval.checkpoints import Registry, register
 from llm_eval.errors import InputError, MissingWeights, StorageError, UnknownName
 from llm_eval.specs import Checkpoint
@@ -70,6 +71,47 @@ def test_what_was_forgotten_is_gone_and_its_time_is_free(registry):
         registry.forget("a")
 
 
+@pytest.mark.parametrize("moment", [0, 1])
+@pytest.mark.parametrize("others", [3, 2, 1])
+def test_one_name_at_two_times_is_registered_once_whoever_comes_in_between(registry, monkeypatch, moment, others):
+    """Another writer's whole registration, at an earlier, the same or a later time, before one of ours creates a file.
+
+    What either was told is what stays: a run may have been started for it.
+    """
+    create, created, told = storage.create_json, [], []
+
+    def interrupted(uri, value):
+        created.append(uri)
+        if len(created) == moment + 1:
+            told.append(registry.add(entry("a", f"2026-01-01T00:00:0{others}+00:00"), may_move=False))
+        return create(uri, value)
+
+    monkeypatch.setattr(storage, "create_json", interrupted)
+    told.append(registry.add(entry("a", "2026-01-01T00:00:02+00:00"), may_move=False))
+    assert [t.is_new for t in told] == [True, False]
+    assert [t.checkpoint for t in told] == registry.entries() * 2
+    registry.add(entry("b", "2026-01-01T00:00:02+00:00"), may_move=True)
+    assert times(registry) == sorted(
+        [("a", f"00:00:0{others}"), ("b", f"00:00:0{3 if others == 2 else 2}")], key=lambda one: one[1]
+    )
+
+
+def test_a_writer_that_ended_halfway_keeps_its_time_for_its_name(registry, monkeypatch):
+    def ended(uri, value):
+        raise StorageError("no space left on device")
+
+    at = "2026-01-01T00:00:00+00:00"
+    with monkeypatch.context() as patched:
+        create = storage.create_json
+        patched.setattr(storage, "create_json", lambda u, v: (create if "/times/" in u else ended)(u, v))
+        with pytest.raises(StorageError):
+            registry.add(entry("a", at), may_move=False)
+    assert registry.entries() == []
+    registry.add(entry("b", at), may_move=True)
+    registry.add(entry("a", at), may_move=False)
+    assert times(registry) == [("a", "00:00:00"), ("b", "00:00:01")]
+
+
 def _write(root: str, number: int) -> None:
     registry = Registry.of(root, "m")
     for name in ("shared", f"own-{number}"):
@@ -94,11 +136,9 @@ def test_many_writers_at_once_lose_nothing_and_register_nothing_twice(tmp_path):
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     registry = Registry.of(str(tmp_path), "m")
     registry.add(entry("a"), may_move=False)
-    (file,) = Path(registry.folder).iterdir()
+    file = Path(registry.folder) / "a.json"
     file.write_text(json.dumps({"name": "a b", "path": "x"}))
-    with pytest.raises(
-        StorageError, match=r"20260101T000000Z.json: not a checkpoint of the registry \(name: .*created_at"
-    ):
+    with pytest.raises(StorageError, match=r"a.json: not a checkpoint of the registry \(name: .*created_at"):
         registry.entries()
 
 

@@ -123,7 +123,7 @@ def test_readers_of_a_file_that_is_written_again_and_again_never_see_half_of_it(
 
 
 def test_of_many_that_create_one_file_one_is_told_so_and_its_content_stays(store: Store):
-    uri = f"{store.root}/20260101T000000Z.json"
+    uri = f"{store.root}/times/20260101T000000Z.json"
     with ThreadPoolExecutor(8) as writers:
         told = list(writers.map(lambda n: storage.create_json(uri, {"writer": n}), range(8)))
 
