@@ -11,6 +11,8 @@ import pytest
 from tests.builders import House
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+SOON_SECONDS = 20
+"""For an end that was asked for: enough on a busy machine, and long before what is ended would end by itself."""
 
 # Where the real benchmark files are, in a variable of the tests' own, which pytest-xdist's workers inherit; apart from
 # that, a developer's settings must not reach a test.

@@ -10,15 +10,8 @@ from llm_eval.airflow.failures import MayPass
 from llm_eval.airflow.pod_endings import PodEnd
 from llm_eval.airflow.pods import JudgePodOperator, StagePodOperator
 from llm_eval.specs import Resources
+from tests.kubernetes.emulator.kubeconfig import of_no_cluster
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: u, user: {}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-"""
 NEEDS = Resources(gpus=2, memory_gib=24, cpus=3.5, image="registry/llm-eval:1", node_selector={"gpu": "a100"})
 RUN = "s3://bucket/evals/runs/m/d/r"
 
@@ -47,14 +40,13 @@ class Store:
 @pytest.fixture
 def operator(tmp_path, monkeypatch):
     def make(needs=NEEDS, kind=StagePodOperator, environment=None, **keywords):
-        (tmp_path / "kubeconfig").write_text(KUBECONFIG)
         for name, value in {"LLM_EVAL_ROOT": "s3://bucket/evals", **(environment or {})}.items():
             monkeypatch.setenv(name, value)
         return kind(
             task_id="infer",
             **{"stage": "infer", "run_uri": RUN, "shard": "1/4", "needs": needs.model_dump(mode="json"), **keywords},
             kubernetes_conn_id=None,
-            config_file=str(tmp_path / "kubeconfig"),
+            config_file=of_no_cluster(tmp_path),
         )
 
     return make

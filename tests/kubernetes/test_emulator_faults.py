@@ -49,7 +49,7 @@ def test_too_many_requests_say_when_to_come_back(cluster):
 def test_an_answer_may_take_its_time(api, cluster):
     cluster.faults.delay("GET", "/pods", seconds=60)
 
-    assert api.list_namespaced_pod("default", _request_timeout=1).items == []  # urllib3 has asked twice
+    assert api.list_namespaced_pod("default", _request_timeout=3).items == []  # urllib3 has asked twice
 
     cluster.until(lambda: len(cluster.requests) == 2, "both have ended")
     assert {request.status for request in cluster.requests} == {None, 200}

@@ -124,6 +124,9 @@ def test_a_sealed_writer_lets_nothing_more_be_asked(tmp_path):
             parts.add(response(name))
 
     threading.Thread(target=answers, daemon=True).start()
-    time.sleep(0.1)
+    limit = time.monotonic() + 10
+    while not asked and time.monotonic() < limit:
+        time.sleep(0.01)
+    time.sleep(0.1)  # for what must not happen
 
     assert (on_disk(tmp_path), asked) == (["a"], ["b"])

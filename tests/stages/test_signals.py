@@ -20,7 +20,7 @@ from llm_eval.stages import run_stage
 from llm_eval.stages.plan import Wish, plan
 from tests.backends.tiny_models import save_llama
 from tests.builders import NOON, House, rows
-from tests.conftest import CHECKOUT
+from tests.conftest import CHECKOUT, SOON_SECONDS
 
 # The command line with a backend that is busy in native code for minutes, where Python runs no handler.
 BUSY = """
@@ -96,7 +96,7 @@ class Shard:
     def wait_until_busy(self) -> None:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"busy\n"
-        time.sleep(0.2)  # between the line and what it announces
+        time.sleep(1.0)  # between the line and what it announces
 
 
 def ready_to_infer(house: House) -> str:
@@ -131,7 +131,7 @@ def test_native_code_keeps_nobody_waiting(house, journal, where, number, exit_co
 
     assert code == exit_code
     grace = GRACE_SECONDS if number == signal.SIGINT else 0.0  # the main thread hears of Ctrl-C alone
-    assert grace <= seconds < grace + 1
+    assert grace <= seconds < SOON_SECONDS
     assert len(on_disk(house)) == (20 if where == "while it answers" else 0)
 
 
@@ -143,7 +143,7 @@ def test_a_library_that_swallows_the_signal_keeps_nobody_waiting(house, journal)
 
     code, seconds = shard.ended_by(signal.SIGTERM)
 
-    assert (code, seconds < GRACE_SECONDS + 1) == (143, True)
+    assert (code, seconds < SOON_SECONDS) == (143, True)
     assert len(on_disk(house)) == 20
 
 
@@ -175,6 +175,6 @@ def test_a_real_model_is_gone_at_once_whether_it_loads_or_answers(house, seconds
     code, took = shard.ended_by(signal.SIGTERM)
 
     assert code == 143
-    assert took < GRACE_SECONDS + 1
+    assert took < SOON_SECONDS
     ids = [r.request_id for r in on_disk(house)]
     assert len(ids) == len(set(ids)) < 2000

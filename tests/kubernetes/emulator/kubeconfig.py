@@ -42,3 +42,10 @@ class Kubeconfigs:
 
     def _token(self, user: str) -> Path:
         return self.folder / f"{user}.token"
+
+
+def of_no_cluster(folder: Path) -> str:
+    """Path of a kubeconfig that every client takes, and that leads nowhere."""
+    known = Kubeconfigs(folder, "http://127.0.0.1:1", "default")
+    known.add("nobody", None)
+    return str(known.path("nobody"))

@@ -12,28 +12,19 @@ import pytest
 
 from llm_eval.manifests import pods, templates
 from tests.conftest import CHECKOUT
+from tests.kubernetes.emulator.kubeconfig import of_no_cluster
 from tests.kubernetes.manifests.objects import named
 from tests.kubernetes.manifests.pods import NEWEST, OLDEST, schema_mistake
-
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: u, user: {}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-"""
 
 
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory) -> list[dict[str, Any]]:
     """Pods of 0, 1 and 8 GPUs that infer and judge, waited for by the worker and by the triggerer."""
     folder = tmp_path_factory.mktemp("operator")
-    (folder / "kubeconfig").write_text(KUBECONFIG)
     command = [sys.executable, "-m", "tests.kubernetes.manifests.operator_pods"]
     place = {"AIRFLOW_HOME": str(folder / "airflow"), "LLM_EVAL_ROOT": "s3://evals"}
     done = subprocess.run(
-        [*command, str(folder / "kubeconfig"), str(folder / "pods.json")],
+        [*command, of_no_cluster(folder), str(folder / "pods.json")],
         capture_output=True,
         text=True,
         cwd=CHECKOUT,
