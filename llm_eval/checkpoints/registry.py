@@ -8,6 +8,7 @@ lock, and what each was told stays. A writer that ends in between leaves a time 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -55,10 +56,10 @@ class Registry:
 
     def entries(self) -> list[Checkpoint]:
         """Oldest first. Raises StorageError for a folder or a file that cannot be read, naming it."""
-        found = [
-            _READ.get((address, state)) or _READ.setdefault((address, state), self._read(address))
-            for address, state in storage.states(self.folder, _SUFFIX).items()
-        ]
+        found = []
+        for address, state in storage.states(self.folder, _SUFFIX).items():
+            with suppress(NotThere):  # forgotten meanwhile
+                found.append(_READ.get((address, state)) or _READ.setdefault((address, state), self._read(address)))
         return sorted(found, key=lambda checkpoint: checkpoint.created_at)
 
     def add(self, checkpoint: Checkpoint, *, may_move: bool) -> Added:
@@ -68,25 +69,25 @@ class Registry:
         Raises InputError for a name that stands for another place, StorageError if the root cannot be written.
         """
         address = self._address(checkpoint.name)
-        try:
-            return self._again(self._read(address), checkpoint)
-        except NotThere:
+        while True:
+            with suppress(NotThere):
+                return self._again(self._read(address), checkpoint)
             at, is_taken_here = self._take_time(checkpoint, may_move)
-        entry = checkpoint.model_copy(update={"created_at": at.isoformat()})
-        if storage.create_json(address, entry.model_dump(mode="json", exclude_none=True)):
-            return Added(entry, True)
-        known = self._read(address)
-        if is_taken_here and known.created_at != entry.created_at:
-            storage.delete(self._time(at))
-        return self._again(known, checkpoint)
+            entry = checkpoint.model_copy(update={"created_at": at.isoformat()})
+            if storage.create_json(address, entry.model_dump(mode="json", exclude_none=True)):
+                return Added(entry, True)
+            with suppress(NotThere):
+                if is_taken_here and self._read(address).created_at != entry.created_at:
+                    storage.delete(self._time(at))
 
     def forget(self, name: str) -> Checkpoint:
         """Take a checkpoint out; its results stay. Raises UnknownName."""
         known = {checkpoint.name: checkpoint for checkpoint in self.entries()}
         if name not in known:
             raise UnknownName(f"checkpoint of model {self.model!r}", name, list(known))
-        storage.delete(self._time(moment(known[name].created_at)))
         storage.delete(self._address(name))
+        if not storage.exists(self._address(name)):  # registered again, with the same time
+            storage.delete(self._time(moment(known[name].created_at)))
         return known[name]
 
     def _take_time(self, checkpoint: Checkpoint, may_move: bool) -> tuple[datetime, bool]:

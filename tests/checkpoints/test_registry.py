@@ -96,6 +96,39 @@ def test_one_name_at_two_times_is_registered_once_whoever_comes_in_between(regis
     )
 
 
+def test_one_that_is_forgotten_while_others_are_read_hides_nothing(registry, monkeypatch):
+    for number, name in enumerate("abc"):
+        registry.add(entry(name, f"2026-01-01T00:00:0{number}+00:00"), may_move=False)
+    read = storage.read_json
+
+    def forgotten(uri):
+        if uri.endswith("/b.json"):
+            storage.delete(uri)
+        return read(uri)
+
+    monkeypatch.setattr(storage, "read_json", forgotten)
+    assert [c.name for c in registry.entries()] == ["a", "c"]
+
+
+def test_one_that_is_forgotten_as_it_is_registered_is_registered_anew(registry, monkeypatch):
+    create, forgotten = storage.create_json, []
+
+    def interrupted(uri, value):
+        """Somebody else registers the name, and forgets it as soon as we have seen it."""
+        if uri.endswith("/a.json") and not forgotten:
+            forgotten.append(registry.folder)
+            create(uri, value)
+            told = create(uri, value)
+            registry.forget("a")
+            return told
+        return create(uri, value)
+
+    monkeypatch.setattr(storage, "create_json", interrupted)
+    assert registry.add(entry("a"), may_move=False).is_new
+    assert times(registry) == [("a", "00:00:00")]
+    assert forgotten
+
+
 def test_a_writer_that_ended_halfway_keeps_its_time_for_its_name(registry, monkeypatch):
     def ended(uri, value):
         raise StorageError("no space left on device")
