@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="DataclassInstance")
 
+_SOURCES = b"sources"
 _SCALARS: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -141,13 +142,19 @@ def from_table(record: type[R], table: pa.Table) -> list[R]:
         return _records(record, (table[name].combine_chunks() for name in _hints(record)))
 
 
-def write(uri: str, record: type[R], rows: Iterable[R], *, into_existing: bool = False) -> None:
+def write(
+    uri: str, record: type[R], rows: Iterable[R], *, into_existing: bool = False, sources: Sequence[str] | None = None
+) -> None:
     """Write rows as one Parquet file, atomically. No rows make an empty file with the schema.
 
-    `into_existing`: see `storage.write_bytes`.
+    `into_existing`: see `storage.write_bytes`. `sources`: names of what the rows were made from; kept in the same file,
+    so that nobody reads the one without the other.
     """
     buffer = io.BytesIO()
-    pq.write_table(to_table(record, rows), buffer, compression="zstd")
+    table = to_table(record, rows)
+    if sources is not None:
+        table = table.replace_schema_metadata({_SOURCES: json.dumps(list(sources))})
+    pq.write_table(table, buffer, compression="zstd")
     storage.write_bytes(uri, buffer.getvalue(), into_existing=into_existing)
 
 
@@ -158,6 +165,16 @@ def read(uri: str, record: type[R], later: Collection[str] = ()) -> list[R]:
     StorageError if the file is absent (NotThere), truncated or not Parquet, or if other columns are missing.
     """
     return _rows(uri, storage.read_bytes(uri), record, later)
+
+
+def read_with_sources(uri: str, record: type[R]) -> tuple[list[R], tuple[str, ...]]:
+    """All rows of one Parquet file and the `sources` that it was written with; raises as `read` does."""
+    data = storage.read_bytes(uri)
+    rows = _rows(uri, data, record)
+    noted = (pq.ParquetFile(io.BytesIO(data)).schema_arrow.metadata or {}).get(_SOURCES)
+    if noted is None:
+        raise StorageError(f"{uri}: does not say what it was made from; written by another version? Run with --force.")
+    return rows, tuple(json.loads(noted))
 
 
 def read_all(uris: Sequence[str], record: type[R], later: Collection[str] = ()) -> list[R]:

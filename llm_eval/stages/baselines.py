@@ -17,7 +17,7 @@ from llm_eval.records import Result, Sample
 from llm_eval.settings import Settings, find
 from llm_eval.sources.formats import parse
 from llm_eval.specs import Baseline, FileBaseline, PlannedBaseline, RunBaseline, RunSpec
-from llm_eval.stages.responses import read_responses
+from llm_eval.stages.score import read_scored
 
 Answers = Mapping[str, tuple[str, ...]]
 """Sample id → what was answered, turn by turn."""
@@ -118,7 +118,8 @@ def _of_file(
 
 def _of_run(baseline: PlannedBaseline, samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
     assert baseline.run_uri is not None  # of a run
-    responses = read_responses(Layout(layout.root_of(baseline.run_uri), load(baseline.run_uri)))
+    place = Layout(layout.root_of(baseline.run_uri), load(baseline.run_uri))
+    responses = read_scored(place).responses(place)
     found = {}
     for sample in samples:
         turns = range(1, 2 + len(sample.follow_ups))

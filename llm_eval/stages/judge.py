@@ -11,17 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from llm_eval import layout
-from llm_eval.errors import BackendLost
+from llm_eval.errors import BackendLost, UntrustedJudge
 from llm_eval.judging import judgements
 from llm_eval.judging.asks import Ask, again, asks_of, generation_of
 from llm_eval.judging.readers import Unreadable
 from llm_eval.records import Judgement, Request, Response
 from llm_eval.specs import JudgeSpec, PlannedJudge
-from llm_eval.stages import Counts, StageContext, calibration
+from llm_eval.stages import Counts, StageContext, calibration, replies
 from llm_eval.stages.asking import Asking, Planned
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.progress import Progress
 from llm_eval.stages.responses import is_unanswered, read_some
+from llm_eval.stages.score import read_scored
 from llm_eval.stages.shown import Shown, shown_to
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,12 @@ def manifest(context: StageContext) -> str:
 
 def run(context: StageContext) -> Counts:
     judge = context.run.judge(context.judge)
-    mine = shown_to(judge.spec, context).part(context.shard)
+    mine = shown_to(judge.spec, context, read_scored(context.layout)).part(context.shard)
     folder = context.layout.replies(judge)
     who = Planned(judge.model, judge.checkpoint, judge.weights, context.run.dataset.name, context.run.run_id)
     progress = Progress(f"judge {judge.spec.name} {context.shard}", [], 1)
     asked = Counter[str]()
+    came: dict[str, Response] = {}
     # Replies are kept for all runs together, whose cost is not this one's: a budget is of each try of this stage.
     with Asking(who, context, folder, progress, context.layout.verdicts) as asking:
 
@@ -57,12 +59,21 @@ def run(context: StageContext) -> Counts:
             rest = list({r.id: r for r in requests if is_unanswered(known.get(r.id))}.values())
             asked.update(requests=len(requests), asked=len(rest))
             progress.expect(rest)
-            return known | {r.request_id: r for r in asking.ask(rest, generation_of(judge.spec))}
+            said = known | {r.request_id: r for r in asking.ask(rest, generation_of(judge.spec))}
+            came.update(said)
+            return said
 
         if context.shard.index == 0:  # before the run's own answers cost anything; verdict looks again
-            calibration.check(judge, context.settings, lambda these: judged_by(judge, Shown(these, {}), ask).judgements)
+            try:
+                calibration.check(
+                    judge, context.settings, lambda these: judged_by(judge, Shown(these, {}), ask).judgements
+                )
+            except UntrustedJudge:
+                replies.write(context.layout, judge, context.shard, came)  # verdict says why, too
+                raise
         judged = judged_by(judge, mine, ask)
         peaks = asking.peaks()
+    replies.write(context.layout, judge, context.shard, came)
     found = Counter(each.status for each in judged.judgements)
     lost = [r.error for r in judged.replies.values() if r.error is not None]
     if lost and len(lost) == len(judged.replies):
@@ -94,16 +105,16 @@ def judged_by(judge: PlannedJudge, shown: Shown, ask: AskThese) -> Judged:
         else:
             asks[place] = asks_of(subject, spec, judge.model.chat)
     first = [each for of_subject in asks.values() for each in of_subject]
-    replies = dict(ask([each.request for each in first])) if first else {}
-    reasons = {each.request.id: why for each in first if (why := _unreadable(each, replies, spec)) is not None}
+    said = dict(ask([each.request for each in first])) if first else {}
+    reasons = {each.request.id: why for each in first if (why := _unreadable(each, said, spec)) is not None}
     second = {
-        each.request.id: again(each, replies[each.request.id], reasons[each.request.id], spec)
+        each.request.id: again(each, said[each.request.id], reasons[each.request.id], spec)
         for each in first
         if each.request.id in reasons and spec.ask_again is not None
     }
     if second:
         logger.info("judge %s: asking %d times again for a verdict that can be read", spec.name, len(second))
-        replies |= ask([each.request for each in second.values()])
+        said |= ask([each.request for each in second.values()])
     found: list[Judgement] = []
     for place in range(len(shown.subjects)):
         if place in unasked:
@@ -112,12 +123,12 @@ def judged_by(judge: PlannedJudge, shown: Shown, ask: AskThese) -> Judged:
             ids = [each.request.id]
             if ids[0] in second:
                 ids.append(second[ids[0]].request.id)
-            found.append(judgements.judgement(each, [(i, replies[i]) for i in ids], spec))
-    return Judged(found, replies)
+            found.append(judgements.judgement(each, [(i, said[i]) for i in ids], spec))
+    return Judged(found, said)
 
 
-def _unreadable(ask: Ask, replies: Replies, judge: JudgeSpec) -> str | None:
-    reply = replies[ask.request.id]
+def _unreadable(ask: Ask, said: Replies, judge: JudgeSpec) -> str | None:
+    reply = said[ask.request.id]
     if reply.error is not None:
         return None
     try:

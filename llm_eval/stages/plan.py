@@ -14,7 +14,7 @@ from datetime import datetime
 import llm_eval
 from llm_eval import backends, checkpoints, expectations, extract, layout, metrics, sources, storage, templates
 from llm_eval.catalog import Catalog, parse, split_reference
-from llm_eval.errors import InvalidSpec, MissingWeights, UnsupportedRequest
+from llm_eval.errors import InvalidSpec, MissingWeights, NotThere, StorageError, UnsupportedRequest
 from llm_eval.fingerprint import fingerprint, slug
 from llm_eval.settings import Settings
 from llm_eval.specs import DatasetSpec, Fingerprints, ModelSpec, ResolvedSource, RunParams, RunSpec
@@ -47,9 +47,24 @@ def plan(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> Run
         checkpoints.discover(catalog.model(wish.model), settings, now)
     run = resolve(catalog, settings, wish, now)
     address = layout.join(layout.Layout(settings.root, run).run_uri, "run.json")
-    storage.write_json(address, run.model_dump(mode="json"))
+    planned = run.model_dump(mode="json")
+    if _is_another(address, planned):
+        # Of a run that a scheduler clears and plans anew: what it has published is of what it was before.
+        storage.delete(layout.join(layout.Layout(settings.root, run).run_uri, layout.PUBLISHED))
+    storage.write_json(address, planned)
     logger.info("plan: %s", address)
     return run
+
+
+def _is_another(address: str, planned: dict[str, object]) -> bool:
+    """Whether something else was planned under the same id."""
+    try:
+        before = storage.read_json(address)
+    except NotThere:
+        return False
+    except StorageError:  # torn: nobody knows
+        return True
+    return {**before, "planned_at": None} != {**planned, "planned_at": None}
 
 
 def resolve(catalog: Catalog, settings: Settings, wish: Wish, now: datetime) -> RunSpec:

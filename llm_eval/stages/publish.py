@@ -22,9 +22,8 @@ from llm_eval.stages.fetch import read_samples
 from llm_eval.stages.infer import read_peaks
 from llm_eval.stages.judging import headline_metric
 from llm_eval.stages.render import read_requests
-from llm_eval.stages.responses import read_responses
 from llm_eval.stages.score import manifest as score_manifest
-from llm_eval.stages.score import read_scores
+from llm_eval.stages.score import read_scored
 
 
 def manifest(context: StageContext) -> str:
@@ -40,13 +39,14 @@ def run(context: StageContext) -> Counts:
     run, place = context.run, context.layout
     if run.judges and not storage.exists(verdict.manifest(context)):
         raise IncompleteStage(f"{place.verdicts} is not complete: run `llm-eval verdict {place.run_uri}` first")
-    scores, judgements = list(read_scores(place)), list[Judgement]()
+    scored = read_scored(place)
+    scores, judgements = list(scored.scores), list[Judgement]()
     if run.judges:
-        scores += verdict.read_judged_scores(place)
+        scores += verdict.read_judged_scores(place, scored)
         judgements = verdict.read_judgements(place)
         tables.write(place.result("judgements"), PublishedJudgement, judgement_rows(run, judgements))
     asked = {r.id for r in read_requests(place)}
-    responses = {k: r for k, r in read_responses(place).items() if k[0] in asked}
+    responses = {k: r for k, r in scored.responses(place).items() if k[0] in asked}
     samples = {s.id: s for s in read_samples(place)}
     took = Took(
         Effort.of(responses.values()),

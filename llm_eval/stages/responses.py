@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from llm_eval import storage, tables
+from llm_eval import layout, storage, tables
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.records import Response
 
@@ -30,8 +30,17 @@ def read_responses(place: Layout, shard: Shard = WHOLE) -> dict[tuple[str, int],
     shard: at least those to its requests. Parts of its siblings, the other shards of as many, hold none of them.
     """
     siblings = re.compile(rf"-(?!{shard.index}of)\d+of{shard.count}-")
-    parts = [part for part in _parts(place.responses) if not siblings.search(part.rpartition("/")[2])]
-    return latest_of_each(tables.read_all(parts, Response))
+    return read_parts(place, [part for part in parts_so_far(place) if not siblings.search(part)])
+
+
+def parts_so_far(place: Layout) -> list[str]:
+    """Names of the files that hold the responses so far, in the order of their writers' beginnings."""
+    return [part.rpartition("/")[2] for part in _parts(place.responses)]
+
+
+def read_parts(place: Layout, names: Iterable[str]) -> dict[tuple[str, int], Response]:
+    """The responses of these files alone: whoever comes later changes nothing about them."""
+    return latest_of_each(tables.read_all([layout.join(place.responses, name) for name in names], Response))
 
 
 def read_some(folder: str, ids: Collection[str]) -> dict[str, Response]:

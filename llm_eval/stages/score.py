@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from llm_eval import layout, tables
-from llm_eval.errors import IncompleteStage, TooManyFailures
+from llm_eval.errors import IncompleteStage, NotThere, TooManyFailures
 from llm_eval.extract import Extraction, extract
 from llm_eval.layout import Layout
 from llm_eval.metrics import Measure, Metric, UnusableResponse, get_metric
@@ -21,7 +22,7 @@ from llm_eval.stages import Counts, StageContext
 from llm_eval.stages.conversations import last_turns
 from llm_eval.stages.fetch import read_samples
 from llm_eval.stages.render import read_requests
-from llm_eval.stages.responses import read_responses
+from llm_eval.stages.responses import parts_so_far, read_parts
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ def run(context: StageContext) -> Counts:
     dataset = context.run.dataset
     samples = {s.id: s for s in read_samples(context.layout)}
     requests = read_requests(context.layout)
-    responses = complete(requests, read_responses(context.layout), dataset, context.layout)
+    parts = parts_so_far(context.layout)
+    responses = complete(requests, read_parts(context.layout, parts), dataset, context.layout)
     last = {request.id for request in last_turns(requests)}
     scores = [
         score
@@ -42,11 +44,10 @@ def run(context: StageContext) -> Counts:
         if request.id in last
         for score in score_response(response, samples[request.sample_id], dataset)
     ]
-    tables.write(layout.join(context.layout.scores, "scores.parquet"), Score, scores)
+    tables.write(_address(context.layout), Score, scores, sources=parts)
     rule = dataset.metrics[0].name if dataset.metrics else None
     headline = [s for s in scores if s.metric == rule]
-    address = layout.join(context.layout.scores, "scores.parquet")
-    check_failures(headline, dataset.max_failed_fraction, address, "infer", context.layout.run_uri)
+    check_failures(headline, dataset.max_failed_fraction, _address(context.layout), "infer", context.layout.run_uri)
     found = Counter(s.status for s in headline)
     return {
         "samples": len(last),
@@ -56,8 +57,28 @@ def run(context: StageContext) -> Counts:
     }
 
 
-def read_scores(place: Layout) -> list[Score]:
-    return tables.read(layout.join(place.scores, "scores.parquet"), Score)
+class Scored(NamedTuple):
+    """Scores, and the files of the responses that they are of: runs of one pair share a folder, where others may add
+    answers at any time. Whatever comes after score goes by these, so that no text stands beside another one's score.
+    """
+
+    scores: list[Score]
+    parts: tuple[str, ...]
+
+    def responses(self, place: Layout) -> dict[tuple[str, int], Response]:
+        return read_parts(place, self.parts)
+
+
+def read_scored(place: Layout) -> Scored:
+    """Raises IncompleteStage where nothing has been scored."""
+    try:
+        return Scored(*tables.read_with_sources(_address(place), Score))
+    except NotThere as error:
+        raise IncompleteStage(f"{_address(place)} is not there: run `llm-eval score {place.run_uri}` first") from error
+
+
+def _address(place: Layout) -> str:
+    return layout.join(place.scores, "scores.parquet")
 
 
 def complete(

@@ -10,11 +10,10 @@ from llm_eval.judging.subjects import Subject
 from llm_eval.layout import Shard
 from llm_eval.prompts import turn_id
 from llm_eval.records import Response
-from llm_eval.specs import JudgeSpec, Judging
+from llm_eval.specs import JudgeSpec, RunSpec
 from llm_eval.stages import StageContext, baselines
 from llm_eval.stages.fetch import limited_samples
-from llm_eval.stages.responses import read_responses
-from llm_eval.stages.score import read_scores
+from llm_eval.stages.score import Scored
 
 
 class Shown:
@@ -32,16 +31,16 @@ class Shown:
         return Shown([self.subjects[place] for place in places], broken)
 
 
-def shown_to(judge: JudgeSpec, context: StageContext) -> Shown:
+def shown_to(judge: JudgeSpec, context: StageContext, scored: Scored) -> Shown:
     """Every answer that a judge has to judge, in the order of the samples, each attempt by itself.
 
     Raises IncompleteStage if responses are missing, InvalidData for a baseline that lacks answers.
     """
     run, place = context.run, context.layout
     samples = limited_samples(place, run.params.limit)
-    responses = read_responses(place)
+    responses = scored.responses(place)
     others = [(each.name, baselines.read(each, samples, context.settings)) for each in run.baselines]
-    left = _left_to_judge(run.dataset.judge, context)
+    left = _left_to_judge(run, scored)
     subjects: list[Subject] = []
     broken: dict[int, str] = {}
     for sample in samples:
@@ -62,12 +61,13 @@ def shown_to(judge: JudgeSpec, context: StageContext) -> Shown:
     return Shown(subjects, broken)
 
 
-def _left_to_judge(judging: Judging | None, context: StageContext) -> set[tuple[str, int]] | None:
+def _left_to_judge(run: RunSpec, scored: Scored) -> set[tuple[str, int]] | None:
     """What the rule leaves undecided; None where there is no rule before the judges."""
+    judging = run.dataset.judge
     if judging is None or judging.after_rule is None:
         return None
-    rule = context.run.dataset.metrics[0].name
-    return panels.undecided([s for s in read_scores(context.layout) if s.metric == rule], judging)
+    rule = run.dataset.metrics[0].name
+    return panels.undecided([s for s in scored.scores if s.metric == rule], judging)
 
 
 def _found(

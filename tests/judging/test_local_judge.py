@@ -9,6 +9,7 @@ from llm_eval.judging.asks import asks_of, generation_of
 from llm_eval.layout import Layout
 from llm_eval.stages import StageContext
 from llm_eval.stages.responses import read_some
+from llm_eval.stages.score import read_scored
 from llm_eval.stages.shown import shown_to
 from tests.backends.tiny_models import save_llama
 
@@ -30,7 +31,7 @@ def test_a_local_model_judges_through_the_engine(court):
     assert (counts["judgements"], counts["asked"]) == (3, 3)
     assert counts["prefill_tokens"] > 0  # the engine's own figure
     home = Layout(place.settings.root, run)
-    shown = shown_to(judge.spec, StageContext(run, home, place.settings))
+    shown = shown_to(judge.spec, StageContext(run, home, place.settings), read_scored(home))
     requests = [ask.request for subject in shown.subjects for ask in asks_of(subject, judge.spec, True)]
     backend = TransformersModel.open(judge.model, None, "colours", place.settings)
     alone = {r.request_id: r.text for r in backend.answer(requests, generation_of(judge.spec))}

@@ -22,11 +22,13 @@ from llm_eval.errors import (
     UnknownName,
     UnsupportedRequest,
 )
-from llm_eval.layout import Layout, Shard
+from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.records import Response
 from llm_eval.stages import STAGES, run_stage
+from llm_eval.stages.parts import PartWriter
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish, parse_params, plan
+from llm_eval.stages.render import read_requests
 from tests.builders import NOON, House, rows
 
 
@@ -229,6 +231,24 @@ def test_two_runs_of_the_same_pair_side_by_side_publish_both(house):
     assert headlines["one"] == headlines["two"]
 
 
+def test_a_run_publishes_the_answers_that_it_has_scored_whatever_another_one_adds(house):
+    house.model(backend={"kind": "scripted", "replies": ["The answer is A."]})
+    run, address = planned(house)
+    place = Layout(house.settings.root, run)
+    stages(house, address, "fetch", "validate", "render", "infer", "score")
+    with PartWriter(place.responses, WHOLE) as others:
+        for request in read_requests(place):
+            others.add(Response(request.id, text="The answer is B."))
+
+    stages(house, address, "publish")
+
+    published = results.samples(house.settings.root, run.run_id, "canned", "colours")
+    assert {(row.answer, row.response) for row in published} == {("A", "The answer is A.")}
+    stages(house, address, "score", "publish", force=True)
+    published = results.samples(house.settings.root, run.run_id, "canned", "colours")
+    assert {(row.answer, row.response) for row in published} == {("B", "The answer is B.")}
+
+
 def test_runs_planned_at_the_same_moment_have_ids_of_their_own(house):
     of_one_moment = {plan(house.catalog, house.settings, wish(), NOON).run_id for _ in range(20)}
 
@@ -256,6 +276,21 @@ def test_publishing_again_replaces_a_runs_own_rows_only(house):
 
     assert len(results.summary(house.settings.root)) == before
     assert len({r.run_id for r in results.summary(house.settings.root)}) == 2
+
+
+def test_a_run_that_is_planned_anew_publishes_what_it_is_now(house):
+    """As a scheduler does that clears a whole run after its catalog has changed."""
+    for reply, value, is_done in (
+        ("The answer is A.", 0.25, False),
+        ("The answer is A.", 0.25, True),
+        ("?", 0.0, False),
+    ):
+        house.model(backend={"kind": "scripted", "replies": [reply]})
+        run = plan(house.catalog, house.settings, Wish("canned", "colours", run_id="one"), NOON)
+        reports = [run_stage(stage, Layout(house.settings.root, run).run_uri, house.settings) for stage in STAGES]
+        (headline,) = [row for row in results.summary(house.settings.root) if row.headline]
+        assert (headline.value, headline.responses_fingerprint) == (value, run.fingerprints.responses)
+        assert reports[-1].skipped == is_done
 
 
 def test_a_run_reads_the_data_it_was_planned_for(house):
