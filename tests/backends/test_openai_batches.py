@@ -162,8 +162,8 @@ def test_a_batch_that_the_server_refuses_stops_the_run_and_is_forgotten(place):
         server.finish()
         with pytest.raises(InputError, match=r"refuses batch batch-0: the file is no good"):
             batch(server, place, questions(2))
-
-    assert list(Path(place.folder).iterdir()) == []
+        server.status = "completed"
+        assert texts(batch(server, place, questions(2))) == wanted(2)
 
 
 def test_a_batch_that_the_server_has_forgotten_is_handed_in_again_by_the_next_try(place):
@@ -175,6 +175,30 @@ def test_a_batch_that_the_server_has_forgotten_is_handed_in_again_by_the_next_tr
             batch(server, place, questions(2))
         server.finish()
         assert texts(batch(server, place, questions(2))) == wanted(2)
+
+
+def test_of_two_that_find_a_batch_forgotten_neither_forgets_what_the_other_hands_in(place, monkeypatch):
+    look = BatchServer.look
+    with serving_batches(echo) as server:
+
+        def overtaken(self, id):
+            state = look(self, id)
+            monkeypatch.setattr(BatchServer, "look", look)
+            with pytest.raises(BackendLost):
+                batch(server, place, questions(2))
+            with pytest.raises(StillWaiting):
+                batch(server, place, questions(2))
+            return state
+
+        with pytest.raises(StillWaiting):
+            batch(server, place, questions(2))
+        server.batches.clear()
+        monkeypatch.setattr(BatchServer, "look", overtaken)
+        with pytest.raises(BackendLost):
+            batch(server, place, questions(2))
+        server.finish()
+        assert texts(batch(server, place, questions(2))) == wanted(2)
+        assert len(server.batches) == 1
 
 
 def test_a_server_that_is_busy_or_broken_for_a_moment_is_asked_again(place):
@@ -241,6 +265,18 @@ def test_of_two_that_hand_in_the_same_one_withdraws_and_takes_the_others_answers
 
     assert {r.request_id: r.text for r in answered} == wanted(2)
     assert (len(server.batches), server.withdrawn) == (2, ["batch-0"])
+
+
+def test_who_comes_second_goes_by_what_was_handed_in_since_it_looked(place):
+    with serving_batches(echo) as server:
+        server.finish()
+        first, second = (OpenAIModel.open(served(server, mode="batch"), None, "d", None, place) for _ in range(2))
+        answered = [list(each.answer(questions(2), Generation())) for each in (first, second)]
+        first.close()
+        second.close()
+
+    assert [{r.request_id: r.text for r in each} for each in answered] == [wanted(2)] * 2
+    assert len(server.batches) - len(server.withdrawn) == 1
 
 
 def test_a_budget_that_is_spent_hands_in_nothing(place):

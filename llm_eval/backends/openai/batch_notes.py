@@ -16,7 +16,8 @@ class Note:
     """One batch. place: the note's own address. id, url: of the batch, and of where it was handed in.
 
     variable: names the key that it was handed in with; None for none. asked: its requests, by their `custom_id`.
-    is_given_out: its answers came to whoever waited for them, though they may have been lost with him.
+    is_given_out: its answers came to whoever waited for them, though they may have been lost with him. is_lost: the
+    server does not know it any more, or refused it. Notes are never deleted: another run may have taken the place.
     """
 
     place: str
@@ -25,6 +26,7 @@ class Note:
     variable: str | None
     asked: frozenset[str]
     is_given_out: bool = False
+    is_lost: bool = False
 
     def write(self) -> None:
         storage.write_json(self.place, self._values())
@@ -38,6 +40,9 @@ class Note:
 
     def given_out(self) -> Note:
         return replace(self, is_given_out=True)
+
+    def lost(self) -> Note:
+        return replace(self, is_lost=True)
 
 
 def read_notes(workplace: Workplace, who: str) -> list[Note]:
@@ -63,9 +68,7 @@ def _prefix(workplace: Workplace, who: str) -> str:
 
 def _note(address: str, values: Any) -> Note:
     try:
-        return Note(
-            address, values["id"], values["url"], values["variable"], frozenset(values["asked"]), values["is_given_out"]
-        )
+        return Note(address, **{**values, "asked": frozenset(values["asked"])})
     except (KeyError, TypeError) as error:
         raise StorageError(
             f"{address} is no note of a batch ({error}). Delete it to hand its requests in anew."

@@ -16,7 +16,6 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from llm_eval import storage
 from llm_eval.backends.openai.answers import BrokenAnswer, IgnoredOption, read
 from llm_eval.backends.openai.asking import Asker, Work, failed, works_of
 from llm_eval.backends.openai.batch_notes import Note, new_place, read_notes
@@ -49,7 +48,7 @@ class Batches:
         self._servers = [BatchServer(e, owner, self._loop.run_until_complete) for e in endpoints(spec, owner)]
         self._turn = itertools.cycle(self._servers)
         self._purse = Purse(spec.budget, place)
-        self._notes = self._read_notes()
+        self._read_notes()
         self._too_long: dict[str, Request] = {}
         self._answered = 0
 
@@ -73,8 +72,11 @@ class Batches:
             self._loop.run_until_complete(server.endpoint.client.close())
         self._loop.close()
 
-    def _read_notes(self) -> list[Note]:
-        return [note for note in read_notes(self._place, self._who) if not (self._place.force and note.is_given_out)]
+    def _read_notes(self) -> None:
+        self._all_notes = read_notes(self._place, self._who)
+        self._notes = [
+            note for note in self._all_notes if not (note.is_lost or (self._place.force and note.is_given_out))
+        ]
 
     def _waited_for(self) -> set[str]:
         return {id for note in self._notes if not note.is_given_out for id in note.asked}
@@ -109,15 +111,17 @@ class Batches:
         return True
 
     def _hand_in_one(self, lines: bytes, asked: frozenset[str], path: str) -> bool:
-        place = new_place(self._place, self._who, read_notes(self._place, self._who))
+        # The place after the notes that were read when these were found to be fresh: a newer note has taken it.
+        place = new_place(self._place, self._who, self._all_notes)
         server = next(self._turn)
         batch = server.hand_in(lines, path)
         note = Note(place, batch, server.endpoint.url, server.endpoint.variable, asked)
         if not note.create():
             server.withdraw(batch)
-            self._notes = self._read_notes()
+            self._read_notes()
             return False
         logger.info("%s: batch %s of %d requests is handed in", self._owner, batch, len(asked))
+        self._all_notes.append(note)
         self._notes.append(note)
         return True
 
@@ -141,12 +145,12 @@ class Batches:
         server = self._server(note)
         state = server.look(note.id)
         if state is None:
-            storage.delete(note.place)
+            note.lost().write()
             raise BackendLost(
                 f"{self._owner}: {note.url} does not know batch {note.id} any more; it is handed in again"
             )
         if state.status == "failed":
-            storage.delete(note.place)
+            note.lost().write()
             raise InputError(f"{self._owner}: {note.url} refuses batch {note.id}: {state.words}")
         return state
 
