@@ -13,6 +13,7 @@ from llm_eval.remote.client import FINISHED, AirflowClient, DagRun, RequestRefus
 
 _NOTHING, _RUNNING = 422, 409
 _SEEN_SECONDS = 60.0
+_MADE_SECONDS = 600.0  # Airflow makes all of a backfill's runs before it answers
 
 Reprocess = Literal["none", "failed", "completed"]
 
@@ -76,12 +77,18 @@ def start(client: AirflowClient, dag_ids: Sequence[str], wanted: Range) -> dict[
 
 
 def _start(client: AirflowClient, dag_id: str, wanted: Range) -> int:
-    """The backfill's number. One whose runs have all ended is at work for Airflow for another half a minute."""
+    """The backfill's number. One whose runs have all ended is at work for Airflow for another half a minute.
+
+    Where the answer was lost, `call` has asked again, and what is at work already is what was asked for.
+    """
+    before = {one["id"] for one in _backfills(client, dag_id)}
     limit = time.monotonic() + _SEEN_SECONDS
     while True:
         try:
-            return int(client.call("POST", "/api/v2/backfills", wanted.body(dag_id))["id"])
+            return int(client.call("POST", "/api/v2/backfills", wanted.body(dag_id), seconds=_MADE_SECONDS)["id"])
         except RequestRefused as error:
+            if error.status == _RUNNING and (ours := [i for i in _backfills(client, dag_id) if i["id"] not in before]):
+                return int(ours[0]["id"])
             ended = all(run.state in FINISHED for run in _runs(client, [dag_id]))
             if error.status != _RUNNING or not ended or time.monotonic() > limit:
                 raise
@@ -91,12 +98,16 @@ def _start(client: AirflowClient, dag_id: str, wanted: Range) -> int:
 def stop(client: AirflowClient, dag_ids: Sequence[str]) -> None:
     """Cancel the backfills of these DAGs that are at work, and end their runs."""
     for dag_id in dag_ids:
-        for one in client.all("backfills", "/api/v2/backfills", dag_id=dag_id):
+        for one in _backfills(client, dag_id):
             if one["completed_at"] is None:
                 client.call("PUT", f"/api/v2/backfills/{one['id']}/cancel")
     for run in _runs(client, dag_ids):
         if run.state not in FINISHED:
             client.stop(run)
+
+
+def _backfills(client: AirflowClient, dag_id: str) -> list[Any]:
+    return client.all("backfills", "/api/v2/backfills", dag_id=dag_id)
 
 
 def _runs(client: AirflowClient, dag_ids: Sequence[str]) -> list[DagRun]:

@@ -14,7 +14,7 @@ import httpx
 
 from llm_eval.errors import RunFailed
 
-APPEAR_SECONDS = 90.0  # a DAG file is parsed within seconds of the start; much longer means that it cannot be
+APPEAR_SECONDS = 180.0  # a DAG file is parsed within seconds of the start, on a busy machine within two minutes
 PAGE = 100  # Airflow's [api] maximum_page_limit cuts what is above it, without a word
 AT_ONCE = 50  # names in one address
 FINISHED = frozenset({"success", "failed"})
@@ -54,11 +54,15 @@ class AirflowClient:
         token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The answer's JSON; a server in trouble is asked again. Raises RunFailed that says what Airflow answered."""
+    def call(self, method: str, path: str, body: Any = None, *, seconds: float | None = None, **query: Any) -> Any:
+        """The answer's JSON; a server in trouble is asked again. Raises RunFailed that says what Airflow answered.
+
+        seconds: how long to wait for an answer, where that is not 30.
+        """
+        patience = self._http.timeout if seconds is None else httpx.Timeout(seconds)
         for pause in (*self._pauses, None):
             try:
-                answer = self._http.request(method, path, json=body, params=query or None)
+                answer = self._http.request(method, path, json=body, params=query or None, timeout=patience)
             except httpx.HTTPError as error:
                 if pause is None:
                     raise RunFailed(f"{method} {self._http.base_url}{path}: no answer from Airflow: {error}") from error
