@@ -14,6 +14,7 @@ from llm_eval.errors import InputError, NotThere, StorageError, UnknownName
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.settings import Settings
 from llm_eval.specs import RunSpec
+from llm_eval.stages import forced
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ def run_stage(
     storage.write_json(
         manifest, {"stage": stage, "code_version": run.code_version, "seconds": seconds, "counts": counts}
     )
+    if stage in ("infer", "judge"):
+        forced.is_over(context, stage)
     logger.info("%s: %s in %.1f s", stage, ", ".join(f"{k} {v}" for k, v in counts.items()), seconds)
     return StageReport(stage, manifest, skipped=False, seconds=seconds, counts=counts)
 

@@ -33,14 +33,22 @@ class Asking:
     """Asks as often as one likes within a `with`; `folder` is where parts are written."""
 
     def __init__(
-        self, planned: Planned, context: StageContext, folder: str, progress: Progress, own_folder: str | None = None
+        self,
+        planned: Planned,
+        context: StageContext,
+        folder: str,
+        progress: Progress,
+        outdated: frozenset[str],
+        own_folder: str | None = None,
     ) -> None:
-        """own_folder: of what counts against a budget and of batches on their way, where `folder` is many runs'."""
+        """own_folder: of what counts against a budget and of batches on their way, where `folder` is many runs'.
+        outdated: see Workplace.
+        """
         self._planned, self._settings = planned, context.settings
         self._parts = PartWriter(folder, context.shard)
         place = own_folder or folder
         root, shard = context.layout.root, context.shard
-        self._workplace = Workplace(root, place, shard, self._parts.name, context.force, context.waits)
+        self._workplace = Workplace(root, place, shard, self._parts.name, outdated, context.waits)
         self._progress = progress
         self._backend: Backend | None = None
         self._stack = ExitStack()

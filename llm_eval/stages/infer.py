@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from llm_eval import layout
 from llm_eval.layout import Layout
 from llm_eval.records import Request, Response
-from llm_eval.stages import Counts, StageContext, conversations, read_counts
+from llm_eval.stages import Counts, StageContext, conversations, forced, read_counts
 from llm_eval.stages.asking import Asking, Planned
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.progress import Progress
@@ -33,13 +33,14 @@ def manifest(context: StageContext) -> str:
 
 def run(context: StageContext) -> Counts:
     requests = conversations.of_shard(read_requests(context.layout), context.shard)
-    known = {} if context.force else read_responses(context.layout, context.shard)
+    outdated = forced.outdated(context, "infer", context.layout.responses)
+    known = read_responses(context.layout, context.shard, outdated)
     attempts = context.run.dataset.generation.attempts if context.run.dataset.prompt.kind == "generate" else 1
     rest = [r for r in requests if any(is_unanswered(known.get((r.id, a))) for a in range(attempts))]
     logger.info(
         "infer: %d of %d requests already answered, asking %d", len(requests) - len(rest), len(requests), len(rest)
     )
-    asked, peaks = _ask(context, rest, known) if rest else ([], {})
+    asked, peaks = _ask(context, rest, known, outdated) if rest else ([], {})
     current = latest_of_each([*known.values(), *asked])
     mine = [current[r.id, a] for r in requests for a in range(attempts) if (r.id, a) in current]
     return {
@@ -51,14 +52,16 @@ def run(context: StageContext) -> Counts:
     }
 
 
-def _ask(context: StageContext, requests: Sequence[Request], known: Known) -> tuple[list[Response], dict[str, float]]:
+def _ask(
+    context: StageContext, requests: Sequence[Request], known: Known, outdated: frozenset[str]
+) -> tuple[list[Response], dict[str, float]]:
     """The responses, and the peaks of memory. A later turn is asked once the turn before it is answered."""
     run = context.run
     planned = Planned(run.model, run.checkpoint, run.weights, run.dataset.name, run.run_id)
     answered = dict(known)
     everything: list[Response] = []
     progress = Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts)
-    with Asking(planned, context, context.layout.responses, progress) as asking:
+    with Asking(planned, context, context.layout.responses, progress, outdated) as asking:
         for turn in sorted({request.turn for request in requests}):
             ready, hopeless = conversations.ready([r for r in requests if r.turn == turn], context.layout, answered)
             came = [*asking.note(hopeless), *asking.ask(ready, run.dataset.generation)]

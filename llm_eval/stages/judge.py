@@ -17,7 +17,7 @@ from llm_eval.judging.asks import Ask, again, asks_of, generation_of
 from llm_eval.judging.readers import Unreadable
 from llm_eval.records import Judgement, Request, Response
 from llm_eval.specs import JudgeSpec, PlannedJudge
-from llm_eval.stages import Counts, StageContext, calibration, replies
+from llm_eval.stages import Counts, StageContext, calibration, forced, replies
 from llm_eval.stages.asking import Asking, Planned
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.progress import Progress
@@ -47,15 +47,16 @@ def run(context: StageContext) -> Counts:
     judge = context.run.judge(context.judge)
     mine = shown_to(judge.spec, context, read_scored(context.layout)).part(context.shard)
     folder = context.layout.replies(judge)
+    outdated = forced.outdated(context, "judge", folder, context.layout.verdicts)
     who = Planned(judge.model, judge.checkpoint, judge.weights, context.run.dataset.name, context.run.run_id)
     progress = Progress(f"judge {judge.spec.name} {context.shard}", [], 1)
     asked = Counter[str]()
     came: dict[str, Response] = {}
     # Replies are kept for all runs together, whose cost is not this one's: a budget is of each try of this stage.
-    with Asking(who, context, folder, progress, context.layout.verdicts) as asking:
+    with Asking(who, context, folder, progress, outdated, context.layout.verdicts) as asking:
 
         def ask(requests: list[Request]) -> Replies:
-            known: dict[str, Response] = {} if context.force else read_some(folder, {r.id for r in requests})
+            known = read_some(folder, {r.id for r in requests}, outdated)
             rest = list({r.id: r for r in requests if is_unanswered(known.get(r.id))}.values())
             asked.update(requests=len(requests), asked=len(rest))
             progress.expect(rest)

@@ -24,13 +24,16 @@ def latest_of_each(responses: Iterable[Response]) -> dict[tuple[str, int], Respo
     return kept
 
 
-def read_responses(place: Layout, shard: Shard = WHOLE) -> dict[tuple[str, int], Response]:
+def read_responses(
+    place: Layout, shard: Shard = WHOLE, without: Collection[str] = ()
+) -> dict[tuple[str, int], Response]:
     """All responses so far, by request id and attempt, from every shard and every run with this fingerprint.
 
     shard: at least those to its requests. Parts of its siblings, the other shards of as many, hold none of them.
+    without: names of parts that do not count.
     """
     siblings = re.compile(rf"-(?!{shard.index}of)\d+of{shard.count}-")
-    return read_parts(place, [part for part in parts_so_far(place) if not siblings.search(part)])
+    return read_parts(place, [p for p in parts_so_far(place) if not siblings.search(p) and p not in without])
 
 
 def parts_so_far(place: Layout) -> list[str]:
@@ -43,9 +46,13 @@ def read_parts(place: Layout, names: Iterable[str]) -> dict[tuple[str, int], Res
     return latest_of_each(tables.read_all([layout.join(place.responses, name) for name in names], Response))
 
 
-def read_some(folder: str, ids: Collection[str]) -> dict[str, Response]:
-    """The responses to these requests alone, of a folder that holds many more; first attempts."""
-    found = tables.read_where(_parts(folder), Response, "request_id", set(ids))
+def read_some(folder: str, ids: Collection[str], without: Collection[str] = ()) -> dict[str, Response]:
+    """The responses to these requests alone, of a folder that holds many more; first attempts.
+
+    without: names of parts that do not count.
+    """
+    parts = [part for part in _parts(folder) if part.rpartition("/")[2] not in without]
+    found = tables.read_where(parts, Response, "request_id", set(ids))
     return {request_id: response for (request_id, _), response in latest_of_each(found).items()}
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
+from itertools import count
 
 import pytest
 
 from llm_eval.check import mistakes
-from llm_eval.errors import BackendLost, EmptyScores, TooManyFailures, UnknownName
+from llm_eval.errors import BackendLost, EmptyScores, StillWaiting, TooManyFailures, UnknownName
 from llm_eval.layout import Shard
 from llm_eval.listing import listing
 from llm_eval.stages import run_stage
 from tests.backends.api_server import refused, said, serving
+from tests.backends.batch_api import BatchApi, serving_batches
 from tests.builders import PAIR, RATING
 
 FIRST = ("fetch", "validate", "render", "infer", "score")
@@ -141,6 +144,39 @@ def test_what_was_asked_once_is_never_asked_again(court):
         run(force=True)
 
     assert asked[8] == 8
+
+
+def test_a_forced_judge_that_comes_again_for_its_batches_goes_on(court, monkeypatch):
+    """Its replies vary, so that what is asked again is another question each time."""
+    room = court("x one", "x two")
+    room.house.judge(ask_again="Say CORRECT or INCORRECT. {{ reason }}")
+    numbers, looks, look = count(), Counter(), BatchApi.batch
+
+    def looked_at(self, id):
+        """A batch is done when it is looked at for the second time."""
+        looks[id] += 1
+        self.is_done = looks[id] > 1
+        return look(self, id)
+
+    monkeypatch.setattr(BatchApi, "batch", looked_at)
+
+    def say(body):
+        return said("CORRECT" if "Say CORRECT" in body["messages"][-1]["content"] else f"hmm {next(numbers)}")
+
+    with serving_batches(say) as server:
+        backend = {"kind": "openai", "model": "m", "base_urls": [server.url], "mode": "batch", "poll_seconds": 0.01}
+        room.house.model(name="grader-model", backend=backend, chat=True)
+        handed_in = []
+        for force in (False, True):
+            _, address = room.planned(force=force)
+            room.stages(address, *FIRST)
+            for _ in range(2):  # for each round of questions
+                with pytest.raises(StillWaiting):
+                    room.stages(address, "judge", waits=False)
+            room.stages(address, "judge", waits=False)
+            handed_in.append(len(server.batches))
+
+    assert handed_in == [2, 4]
 
 
 def test_the_same_prompt_of_two_samples_is_asked_once(court):

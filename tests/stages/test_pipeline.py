@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llm_eval import results, storage, tables
+from llm_eval.backends.scripted import Scripted
 from llm_eval.errors import (
     BackendLost,
     IncompleteStage,
@@ -139,6 +140,30 @@ def test_force_does_everything_again(house, tmp_path):
     evaluate(house, force=True)
 
     assert Counter(journal.read_text().split()).most_common(1)[0][1] == 2
+
+
+def test_a_forced_stage_that_was_lost_goes_on_where_it_was(house, tmp_path, monkeypatch):
+    journal = tmp_path / "journal"
+    house.model(backend={"kind": "scripted", "journal": str(journal)})
+    evaluate(house)
+    _, address = planned(house, force=True)
+    stages(house, address, "fetch", "validate", "render")
+    reply = Scripted._reply
+
+    def lost(self, request, attempt):
+        if self.answered >= 5:
+            raise BackendLost("the server went away")
+        return reply(self, request, attempt)
+
+    monkeypatch.setattr(Scripted, "_reply", lost)
+    for _ in range(2):
+        with pytest.raises(BackendLost):
+            stages(house, address, "infer")
+    monkeypatch.setattr(Scripted, "_reply", reply)
+    assert run_stage("infer", address, house.settings).counts["asked"] == 2
+
+    assert Counter(Counter(journal.read_text().split()).values()) == {2: 12}
+    assert run_stage("infer", address, house.settings).counts["asked"] == 12  # forced once more
 
 
 def test_editing_a_metric_asks_the_model_nothing(house, tmp_path):

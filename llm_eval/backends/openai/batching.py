@@ -75,8 +75,11 @@ class Batches:
     def _read_notes(self) -> None:
         self._all_notes = read_notes(self._place, self._who)
         self._notes = [
-            note for note in self._all_notes if not (note.is_lost or (self._place.force and note.is_given_out))
+            note for note in self._all_notes if not (note.is_lost or (note.is_given_out and self._is_outdated(note)))
         ]
+
+    def _is_outdated(self, note: Note) -> bool:
+        return note.place.rpartition("/")[2] in self._place.outdated
 
     def _waited_for(self) -> set[str]:
         return {id for note in self._notes if not note.is_given_out for id in note.asked}
