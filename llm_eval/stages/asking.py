@@ -100,14 +100,18 @@ class Asking:
 
     def _opened(self) -> Backend:
         if self._backend is None:
+            self._check_identity()
             who = self._planned
-            kind = backend_of(who.model)
-            place = (who.model, who.checkpoint, who.dataset, self._settings)
-            if kind.identity(*place) != who.weights:
-                raise InvalidData(
-                    f"model {who.model.name!r}: what answers has changed since run {who.run_id} was planned (a "
-                    "checkpoint was overwritten, a branch of the hub moved, a file edited). Plan a new run; the "
-                    "responses so far stay."
-                )
-            self._backend = kind.open(*place, self._workplace)
+            self._backend = backend_of(who.model).open(
+                who.model, who.checkpoint, who.dataset, self._settings, self._workplace
+            )
+            self._check_identity()  # loading takes minutes, in which a training job may have written
         return self._backend
+
+    def _check_identity(self) -> None:
+        who = self._planned
+        if backend_of(who.model).identity(who.model, who.checkpoint, who.dataset, self._settings) != who.weights:
+            raise InvalidData(
+                f"model {who.model.name!r}: what answers has changed since run {who.run_id} was planned (a checkpoint "
+                "was overwritten, a branch of the hub moved, a file edited). Plan a new run; the responses so far stay."
+            )

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llm_eval import results, storage, tables
+from llm_eval.backends.replay import Replay
 from llm_eval.backends.scripted import Scripted
 from llm_eval.errors import (
     BackendLost,
@@ -336,6 +337,25 @@ def test_a_run_asks_the_weights_it_was_planned_for(house, tmp_path):
 
     with pytest.raises(InvalidData, match=r"what answers has changed since run .* was planned"):
         stages(house, address, "infer")
+
+
+def test_weights_that_change_while_they_are_loaded_answer_nothing(house, tmp_path, monkeypatch):
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text("".join(json.dumps({"id": str(r["id"]), "text": "A"}) + "\n" for r in rows(12)))
+    house.model(backend={"kind": "replay", "path": str(answers)})
+    run, address = planned(house)
+    stages(house, address, "fetch", "validate", "render")
+    load = Replay.open.__func__
+
+    def overtaken(*place):
+        loaded = load(*place)
+        answers.write_text(answers.read_text().replace("A", "B"))
+        return loaded
+
+    monkeypatch.setattr(Replay, "open", classmethod(overtaken))
+    with pytest.raises(InvalidData, match=r"what answers has changed since run .* was planned"):
+        stages(house, address, "infer")
+    assert storage.files(Layout(house.settings.root, run).responses, ".parquet") == []
 
 
 def test_bad_data_stops_before_the_model(house, tmp_path):
