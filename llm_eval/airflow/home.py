@@ -8,8 +8,9 @@ import os
 import secrets
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO
 
 import psutil  # type: ignore[import-untyped]
@@ -67,9 +68,12 @@ def bury_schedulers(database: Path, lock_seconds: float) -> None:
 
 
 def password_of(path: Path) -> str:
-    """The admin's password, made up on first use; its file is readable for its owner alone."""
+    """The admin's password, made up on first use; its file is readable for its owner alone, and whole or not there."""
     if not path.exists():
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
             json.dump({USER: secrets.token_urlsafe(12)}, file)
+            file.flush()
+            with suppress(FileExistsError):  # of two that start at once both have the one's
+                os.link(file.name, path)
     password: str = json.loads(path.read_text())[USER]
     return password
