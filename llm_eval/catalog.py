@@ -80,8 +80,8 @@ def _fault(spec: type[Spec], fault: Mapping[str, Any]) -> str:
 
 
 @cache
-def _yaml(path: Path, modified_ns: int) -> Any:
-    """Parsed YAML; `modified_ns` is there so that an edited file is read again."""
+def _yaml(path: Path, state: tuple[int, ...]) -> Any:
+    """Parsed YAML; `state` is there so that an edited file is read again."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -125,7 +125,8 @@ class Catalog:
 
     def _values(self, kind: str, name: str) -> dict[str, Any]:
         path = self.path(kind, name)
-        values = _yaml(path, path.stat().st_mtime_ns)
+        stat = path.stat()  # a file may be written again within a tick of its clock, or replaced by an older one
+        values = _yaml(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
         if not isinstance(values, dict):
             raise InvalidSpec(f"{path}: a {kind.removesuffix('s')} file is a mapping of keys to values")
         if values.get("name") != name:

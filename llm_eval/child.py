@@ -12,6 +12,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -75,7 +77,8 @@ class Child:
             process_group=0,
             preexec_fn=_die_with(os.getpid()),
         )
-        self._is_asked_to_end = False
+        self._end_by: float | None = None  # once it is asked to end
+        self._asking = threading.RLock()  # Airflow's handler of SIGTERM may come in the midst of asking
 
     def follow(self, prefix: str = "") -> Ending:
         """Log the child's lines as they come, until it ends. Whatever interrupts this also ends the child."""
@@ -92,16 +95,17 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Once, however often it is called: a second signal could interrupt what the first one set off."""
-        if not self._is_asked_to_end and self._process.poll() is None:
-            self._is_asked_to_end = True
-            self._signal(signal.SIGTERM)
+        with self._asking:
+            if self._end_by is None and self._process.poll() is None:
+                self._end_by = time.monotonic() + TERMINATE_SECONDS
+                self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Ask the child and whatever it started to end, then make them; nothing happens where they have ended."""
-        if self._process.poll() is None:
-            self.ask_to_end()
+        self.ask_to_end()
+        if self._end_by is not None:
             try:
-                self._process.wait(TERMINATE_SECONDS)
+                self._process.wait(max(0.0, self._end_by - time.monotonic()))
             except subprocess.TimeoutExpired:
                 logger.warning("process %d did not end in %g s: killing it", self._process.pid, TERMINATE_SECONDS)
         self._signal(signal.SIGKILL)
@@ -111,6 +115,14 @@ class Child:
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):  # nobody left; macOS says PermissionError
             return
+
+
+def end_all(children: Sequence[Child]) -> None:
+    """All of them within the time of one: each has it from when it was asked."""
+    for child in children:
+        child.ask_to_end()
+    for child in children:
+        child.kill()
 
 
 def last_word(lines: Iterable[str], exit_code: int) -> str:

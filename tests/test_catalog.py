@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from llm_eval.catalog import Catalog, merge, set_dotted
@@ -130,6 +132,29 @@ def test_yaml_can_not_make_objects(house):
 
     with pytest.raises(InvalidSpec, match="not valid YAML"):
         house.catalog.model("canned")
+
+
+def changed_in_place(path, text):
+    path.write_text(text)
+
+
+def replaced(path, text):
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    other.replace(path)
+
+
+@pytest.mark.parametrize(("change", "chat"), [(changed_in_place, "false"), (replaced, "false ")])
+def test_a_file_that_changed_is_read_again_although_its_time_is_the_same(house, change, chat):
+    path = house.catalog_folder / "models" / "canned.yaml"
+    text = "name: canned\nbackend: {kind: scripted}\nchat: "
+    path.write_text(text + "true  ")
+    before, stat = house.catalog.model("canned").chat, path.stat()
+
+    change(path, text + chat)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    assert (before, house.catalog.model("canned").chat) == (True, False)
 
 
 def test_a_missing_catalog_folder_is_named(tmp_path):

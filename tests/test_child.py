@@ -3,13 +3,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
 
 from llm_eval import child, signals
-from llm_eval.child import Child, child_environment, last_word, stage_arguments, stage_command
+from llm_eval.child import Child, child_environment, end_all, last_word, stage_arguments, stage_command
 from llm_eval.settings import HOME, Settings
+from tests.conftest import SOON_SECONDS
 
 AIRFLOW_WAITS_SECONDS = 5.0  # its supervisor's escalation_delay, from SIGTERM to SIGKILL
 
@@ -25,14 +27,14 @@ def start(script):
 def is_running(pid):
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_until_gone(pid, seconds=5.0):
-    limit = time.monotonic() + seconds
+def wait_until_gone(pid):
+    limit = time.monotonic() + SOON_SECONDS
     while is_running(pid) and time.monotonic() < limit:
         time.sleep(0.02)
     return not is_running(pid)
@@ -103,6 +105,23 @@ def test_a_child_is_asked_to_end_once():
     assert running._process.stdout.read() == ""
 
 
+def test_a_child_is_asked_once_by_whatever_threads(monkeypatch):
+    running = start("import time; time.sleep(60)")
+    sent = []
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "_signal", sent.append)
+        patched.setattr(running._process, "poll", lambda: time.sleep(0.2))  # all have come before it says: still there
+        askers = [threading.Thread(target=running.ask_to_end) for _ in range(4)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+
+    assert sent == [signal.SIGTERM]
+    running._signal(signal.SIGKILL)
+    running._process.wait()
+
+
 def test_who_asks_waits_longer_than_the_child_takes_and_less_than_airflow_waits():
     assert signals.GRACE_SECONDS < child.TERMINATE_SECONDS < AIRFLOW_WAITS_SECONDS
 
@@ -116,7 +135,20 @@ def test_a_child_that_ignores_sigterm_is_killed_all_the_same(monkeypatch):
 
     running.kill()
 
-    assert running._process.wait(5) == -signal.SIGKILL
+    assert running._process.wait(SOON_SECONDS) == -signal.SIGKILL
+
+
+def test_many_children_that_ignore_sigterm_end_within_the_time_of_one(monkeypatch):
+    monkeypatch.setattr(child, "TERMINATE_SECONDS", 1.0)
+    hung = [Child(["sh", "-c", "trap '' TERM; echo ready; exec sleep 60"], os.environ) for _ in range(30)]
+    for each in hung:
+        each._process.stdout.readline()
+    began = time.monotonic()
+
+    end_all(hung)
+
+    assert time.monotonic() - began < 15
+    assert [each._process.wait(SOON_SECONDS) for each in hung] == [-signal.SIGKILL] * 30
 
 
 def test_what_interrupts_the_task_ends_the_child(monkeypatch):
@@ -189,7 +221,4 @@ def test_a_process_can_ask_to_end_with_the_one_that_started_it():
     parent.kill()
     parent.wait()
 
-    limit = time.monotonic() + 10
-    while is_running(child):
-        assert time.monotonic() < limit
-        time.sleep(0.01)
+    assert wait_until_gone(child)

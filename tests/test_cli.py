@@ -17,7 +17,7 @@ def llm_eval(house: House, *arguments: str, **environment: str) -> subprocess.Co
     command = [sys.executable, "-m", "llm_eval", "--catalog", str(house.catalog_folder)]
     command += ["--root", house.settings.root, *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=CHECKOUT, timeout=120, env={**os.environ, **environment}
+        command, capture_output=True, text=True, cwd=CHECKOUT, timeout=240, env={**os.environ, **environment}
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llm_eval import signals
-from llm_eval.child import Child, Ending, child_environment, stage_arguments, stage_command
+from llm_eval.child import Child, Ending, child_environment, end_all, stage_arguments, stage_command
 from llm_eval.errors import InputError, RunFailed
 from llm_eval.layout import Layout, Shard
 from llm_eval.settings import Settings
@@ -52,16 +52,12 @@ def infer(run: RunSpec, settings: Settings, workers: int | None = None) -> None:
 def _side_by_side(address: str, waiting: deque[Shard], settings: Settings, at_once: int) -> None:
     running: dict[Future[Ending], Running] = {}
 
-    def end_all() -> None:
-        children = [each.child for each in list(running.values())]
-        for child in children:
-            child.ask_to_end()
-        for child in children:
-            child.kill()
+    def end_running() -> None:
+        end_all([each.child for each in list(running.values())])
 
     environment = child_environment(os.environ, settings)
     # The children are started by this thread, which outlives them all: each is killed when its starter ends.
-    with signals.saved(end_all), ThreadPoolExecutor(at_once) as followers:
+    with signals.saved(end_running), ThreadPoolExecutor(at_once) as followers:
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
@@ -70,7 +66,7 @@ def _side_by_side(address: str, waiting: deque[Shard], settings: Settings, at_on
                     running[followers.submit(child.follow, f"{shard} ")] = Running(shard, child)
                 _take_ended(running)
         finally:
-            end_all()
+            end_running()
 
 
 def _take_ended(running: dict[Future[Ending], Running]) -> None:

@@ -56,7 +56,7 @@ def webhooks() -> Iterator[Webhooks]:
             receiver.headers.append(dict(self.headers))
             kind = self.path.split("/")[1]
             if kind == "hangs":
-                receiver.over.wait(60)
+                receiver.over.wait(120)
             elif kind == "drips":
                 self.send_response(200)
                 self.end_headers()
@@ -87,8 +87,11 @@ def webhooks() -> Iterator[Webhooks]:
             except (BrokenPipeError, ConnectionResetError):
                 return  # whoever asked gave up
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Threads(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256
+
+    server = Threads(("127.0.0.1", 0), Handler)
     receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -130,7 +133,7 @@ def mailbox() -> Iterator[Mailbox]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         box.port = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, ready_timeout=60.0)
     controller.start()
     try:
         yield box

@@ -144,8 +144,11 @@ def serving_batches(answer: Callable[[dict[str, Any]], Reply]) -> Iterator[Batch
         def log_message(self, *arguments: Any) -> None:
             pass
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.daemon_threads = True
+    class Threads(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256
+
+    listening = Threads(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     api.url = f"http://127.0.0.1:{listening.server_port}/v1"

@@ -175,7 +175,7 @@ def test_the_time_of_a_request_is_its_own_however_many_are_in_flight():
     with serving(answer) as server:
         answered = ask(server, questions(20), max_in_flight=10)
 
-    assert all(0.2 <= r.request_seconds < 2.0 for r in answered.values())
+    assert all(0.2 <= r.request_seconds < 30 for r in answered.values())
     assert sum(r.latency_seconds for r in answered.values()) < 0.8 * sum(r.request_seconds for r in answered.values())
     assert all(r.first_token_seconds is None for r in answered.values())
 
@@ -184,14 +184,14 @@ def test_a_streamed_answer_is_whole_and_says_when_it_began():
     usage = {"id": "1", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 4}}
     start = {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
     with serving(
-        lambda body, n: streamed(start, piece("It "), piece("is "), piece("red", "length"), usage, seconds=0.1)
+        lambda body, n: streamed(start, piece("It "), piece("is "), piece("red", "length"), usage, seconds=0.5)
     ) as server:
         response = ask(server, [chat()], stream=True, price=PRICE)["s-1", 0]
 
     assert (server.asked[0]["stream"], server.asked[0]["stream_options"]) == (True, {"include_usage": True})
     assert (response.text, response.finish_reason) == ("It is red", "length")
     assert (response.input_tokens, response.output_tokens, response.cost_usd) == (5, 4, 5e-05)
-    assert 0.2 <= response.first_token_seconds < response.request_seconds - 0.15
+    assert 1.0 <= response.first_token_seconds < response.request_seconds - 0.2
 
 
 def test_a_streamed_plain_completion_has_its_log_probabilities_too():

@@ -113,9 +113,11 @@ def test_readers_of_a_file_that_is_written_again_and_again_never_see_half_of_it(
 
     with ThreadPoolExecutor(2) as readers:
         reading = [readers.submit(read) for _ in range(2)]
-        for rows in written:
-            tables.write(uri, Response, rows)
-        stop.set()
+        try:
+            for rows in written:
+                tables.write(uri, Response, rows)
+        finally:
+            stop.set()
 
     seen = [rows for future in reading for rows in future.result()]
     assert seen

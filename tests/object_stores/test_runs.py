@@ -18,6 +18,7 @@ from llm_eval.comparison import compare, measured
 from llm_eval.layout import WHOLE, Layout, Shard
 from llm_eval.specs import Checkpoint
 from llm_eval.stages import STAGES, run_stage
+from llm_eval.stages import parts as stage_parts
 from llm_eval.stages.parts import PART_ROWS
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish, parse_params, plan
@@ -162,7 +163,7 @@ def test_a_stage_whose_last_put_never_arrived_is_run_again(far: House, store: St
     stalled = store.wire.stall(lambda asked: asked.kind == "PUT" and asked.key.endswith(is_manifest), after=0)
 
     killed = command(far, stage, address)
-    assert stalled.wait(60)
+    assert stalled.wait(240)
     killed.kill()
     killed.wait()
     reports = [run_stage(each, address, far.settings) for each in STAGES[STAGES.index(stage) :]]
@@ -248,8 +249,9 @@ ASKED = {
 }
 
 
-def test_how_often_each_stage_asks_the_store(far: House, store: Store):
+def test_how_often_each_stage_asks_the_store(far: House, store: Store, monkeypatch: pytest.MonkeyPatch):
     """docs/object-stores.md quotes this. A shard does not read what its siblings have answered."""
+    monkeypatch.setattr(stage_parts, "PART_SECONDS", 1000)
     params = parse_params({"shards": 3}, "test")
     run = plan(far.catalog, far.settings, Wish("canned", "colours", params), NOON)
     address, asked = Layout(store.root, run).run_uri, {"plan": store.wire.taken()}

@@ -147,11 +147,15 @@ class _Passing(BaseHTTPRequestHandler):
         """Tests print nothing."""
 
 
+class _Threads(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
 @contextmanager
 def wired(server: str) -> Iterator[Wire]:
     handler = type("Passing", (_Passing,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as passing:
-        passing.daemon_threads = True
+    with _Threads(("127.0.0.1", 0), handler) as passing:
         wire = Wire(server, f"http://127.0.0.1:{passing.server_port}")
         handler.wire = wire  # type: ignore[attr-defined]
         thread = threading.Thread(target=passing.serve_forever, args=(0.05,), daemon=True)

@@ -37,6 +37,20 @@ sys.argv[0] = "llm-eval"
 from llm_eval.cli import main
 main()
 """
+# The command line with a backend that answers a part and a few more, and then stays busy for minutes.
+A_FEW = 50
+STAYS = f"""
+import sys, time
+from llm_eval.backends.scripted import Scripted
+def answer(self, requests, generation):
+    for request in requests[:{PART_ROWS + A_FEW}]:
+        yield self._reply(request, 0)
+    time.sleep(600)
+Scripted.answer = answer
+sys.argv[0] = "llm-eval"
+from llm_eval.cli import main
+main()
+"""
 # One kill per number: the rename that the try dies at. A killed shard's parts stay, so its next try has fewer to write.
 RENAMES = {
     "fetch": (0, 1, 2),
@@ -112,26 +126,24 @@ def test_a_stage_killed_at_any_write_and_run_again_publishes_what_an_undisturbed
 @pytest.mark.slow
 def test_a_shard_killed_in_mid_answer_asks_nothing_again_that_is_on_disk(house, tmp_path):
     journal = tmp_path / "journal"
-    house.model(backend={"kind": "scripted", "journal": str(journal), "seconds_per_reply": 0.002})
+    house.model(backend={"kind": "scripted", "journal": str(journal)})
     house.jsonl("colours.jsonl", rows(3 * PART_ROWS))
     address = planned(house, "killed")
     for earlier in ("fetch", "validate", "render"):
         run_stage(earlier, address, house.settings)
-    shard = subprocess.Popen([sys.executable, "-m", "llm_eval", "-q", "infer", address], cwd=CHECKOUT)
+    shard = subprocess.Popen([sys.executable, "-c", STAYS, "-q", "infer", address], cwd=CHECKOUT)
     responses = Path(house.settings.root) / "responses"
     while not list(responses.glob("*/*/part-*.parquet")):
         assert shard.poll() is None
         time.sleep(0.01)
     shard.kill()
     shard.wait()
-    before = len(journal.read_text().split())
 
     run_stage("infer", address, house.settings)
 
     asked = Counter(journal.read_text().split())
-    assert before < 3 * PART_ROWS
     assert len(asked) == 3 * PART_ROWS
-    assert sum(asked.values()) - len(asked) <= PART_ROWS
+    assert sum(asked.values()) - len(asked) <= A_FEW
 
 
 @pytest.mark.slow
@@ -162,7 +174,7 @@ def test_two_runs_of_the_same_pair_at_once_both_publish_the_same_rows(house, tmp
     command += [house.settings.root, "run", "-m", "canned", "-d", "colours", "--format", "json"]
 
     runs = [subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = [run.communicate(timeout=120)[0] for run in runs]
+    printed = [run.communicate(timeout=240)[0] for run in runs]
 
     assert [run.returncode for run in runs] == [0, 0, 0]
     found = [json.loads(text) for text in printed]

@@ -39,7 +39,9 @@ def test_what_is_answered_is_written_while_the_next_answer_is_long_in_coming(tmp
         assert on_disk(tmp_path) == ["a", "b"]
 
 
-def test_many_responses_are_written_at_once(tmp_path):
+def test_many_responses_are_written_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage_parts, "PART_SECONDS", 1000)
+
     with PartWriter(str(tmp_path), WHOLE) as parts:
         for i in range(PART_ROWS + 1):
             parts.add(response(str(i)))

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llm_eval import tables
@@ -56,6 +57,8 @@ Scripted.answer = answer
 # The signal comes in the middle of a part's writing.
 INTERRUPTED_WRITE = """
 import os, signal, sys
+from llm_eval.stages import parts
+parts.PART_SECONDS = 1000  # one part, however slow the machine
 rename, left = os.replace, 1
 def interrupted(source, target):
     global left
@@ -94,9 +97,19 @@ class Shard:
         return self.process.wait(60), time.monotonic() - began
 
     def wait_until_busy(self) -> None:
+        self._wait_until_it_says_so()
+        time.sleep(1.0)  # between the line and what it announces
+
+    def wait_until_in_native_code(self) -> None:
+        self._wait_until_it_says_so()
+        process = psutil.Process(self.process.pid)
+        before = process.cpu_times().user
+        while process.cpu_times().user < before + 0.3:  # far more than what comes before it
+            time.sleep(0.05)
+
+    def _wait_until_it_says_so(self) -> None:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"busy\n"
-        time.sleep(1.0)  # between the line and what it announces
 
 
 def ready_to_infer(house: House) -> str:
@@ -125,7 +138,7 @@ def journal(house, tmp_path):
 def test_native_code_keeps_nobody_waiting(house, journal, where, number, exit_code):
     address = ready_to_infer(house)
     shard = Shard(house, address, BUSY + WHERE[where])
-    shard.wait_until_busy()
+    shard.wait_until_in_native_code()
 
     code, seconds = shard.ended_by(number)
 
