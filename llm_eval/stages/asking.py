@@ -45,7 +45,7 @@ class Asking:
         outdated: see Workplace.
         """
         self._planned, self._settings = planned, context.settings
-        self._parts = PartWriter(folder, context.shard)
+        self._parts = PartWriter(folder, context.shard, outdated)
         place = own_folder or folder
         root, shard = context.layout.root, context.shard
         self._workplace = Workplace(root, place, shard, self._parts.name, outdated, context.waits)

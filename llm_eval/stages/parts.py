@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Collection
 from types import TracebackType
 from typing import Self
 
@@ -23,12 +24,14 @@ PART_ROWS = 500
 class PartWriter:
     """Collects responses; a thread writes them every few seconds, also while the next answer is long in coming.
 
-    The files' names begin with `name`, which no other writer has.
+    The files' names begin with `name`, which no other writer has. outdated: files that these ones replace.
     """
 
-    def __init__(self, folder: str, shard: Shard) -> None:
-        # Names sort by the time their writer began: what was asked again, by force, comes after what it replaces.
-        began, writer = time.time_ns() // 1_000_000, uuid.uuid4().hex[:8]
+    def __init__(self, folder: str, shard: Shard, outdated: Collection[str] = ()) -> None:
+        # Names sort by the time their writer began: what was asked again, by force, comes after what it replaces, also
+        # where this machine's clock is behind another's.
+        newest = max((int(name.split("-")[1]) for name in outdated if name.startswith("part-")), default=0)
+        began, writer = max(time.time_ns() // 1_000_000, newest + 1), uuid.uuid4().hex[:8]
         self._folder = folder
         self.name = f"part-{began:013d}-{writer}-{shard.index}of{shard.count}"
         self._prefix = layout.join(folder, self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -165,6 +166,24 @@ def test_a_forced_stage_that_was_lost_goes_on_where_it_was(house, tmp_path, monk
 
     assert Counter(Counter(journal.read_text().split()).values()) == {2: 12}
     assert run_stage("infer", address, house.settings).counts["asked"] == 12  # forced once more
+
+
+def test_force_replaces_what_a_machine_with_a_faster_clock_has_written(house, monkeypatch):
+    house.model(backend={"kind": "scripted", "replies": ["The answer is A."]})
+    run, address = planned(house)
+    stages(house, address, "fetch", "validate", "render")
+    in_an_hour = time.time_ns() + 3600 * 10**9
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time_ns", lambda: in_an_hour)
+        with PartWriter(Layout(house.settings.root, run).responses, WHOLE) as others:
+            for request in read_requests(Layout(house.settings.root, run)):
+                others.add(Response(request.id, text="The answer is B."))
+
+    stages(house, address, "infer", force=True)
+    stages(house, address, "score", "publish")
+
+    published = results.samples(house.settings.root, run.run_id, "canned", "colours")
+    assert {row.response for row in published} == {"The answer is A."}
 
 
 def test_editing_a_metric_asks_the_model_nothing(house, tmp_path):
