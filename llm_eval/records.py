@@ -126,6 +126,12 @@ class Response:
     cost_usd: float | None = None
     request_seconds: float | None = None
     first_token_seconds: float | None = None
+    continues: str | None = None
+    """Of a later turn: the fingerprint of the answers it was asked after. Two runs at once may have had others each."""
+
+
+LATER_OF_RESPONSES = ("continues",)
+"""Columns that older files lack."""
 
 
 @dataclass(frozen=True, slots=True)

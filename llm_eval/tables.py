@@ -181,7 +181,9 @@ def read_all(uris: Sequence[str], record: type[R], later: Collection[str] = ()) 
     return [row for uri, data in storage.read_each(uris) for row in _rows(uri, data, record, later)]
 
 
-def read_where(uris: Sequence[str], record: type[R], column: str, values: Collection[str]) -> list[R]:
+def read_where(
+    uris: Sequence[str], record: type[R], column: str, values: Collection[str], later: Collection[str] = ()
+) -> list[R]:
     """The rows of files whose `column` is one of `values`; where there is none, nothing else of a file is decoded."""
     found: list[R] = []
     for uri, data in storage.read_each(uris):
@@ -190,7 +192,7 @@ def read_where(uris: Sequence[str], record: type[R], column: str, values: Collec
         except (pa.ArrowInvalid, OSError) as error:
             raise StorageError(f"{uri}: not a readable Parquet file ({error}). Delete it and run again.") from error
         if any(value in values for value in column_of_file.to_pylist()):
-            found += [row for row in _rows(uri, data, record) if getattr(row, column) in values]
+            found += [row for row in _rows(uri, data, record, later) if getattr(row, column) in values]
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -68,9 +69,12 @@ class Asking:
         finally:
             self._stack.close()
 
-    def ask(self, requests: Sequence[Request], generation: Generation) -> list[Response]:
+    def ask(
+        self, requests: Sequence[Request], generation: Generation, continues: Mapping[str, str] | None = None
+    ) -> list[Response]:
         """One response per request and attempt, each request with its own temperature where it has one.
 
+        continues: of later turns, by request id; see Response.
         Raises InvalidData if what answers is not what was planned, and whatever `Backend.open` and `answer` do.
         """
         answered: list[Response] = []
@@ -78,7 +82,7 @@ class Asking:
             own = {} if temperature is None else {"temperature": temperature}
             alike = [request for request in requests if request.temperature == temperature]
             answers = self._opened().answer(alike, generation.model_copy(update=own))
-            answered += self.note(answers)
+            answered += self.note(replace(r, continues=continues[r.request_id]) if continues else r for r in answers)
         return answered
 
     def note(self, responses: Iterable[Response]) -> list[Response]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from llm_eval.fingerprint import fingerprint
 from llm_eval.layout import Layout, Shard
 from llm_eval.prompts import turn_id
 from llm_eval.records import Message, Request, Response
@@ -25,26 +26,34 @@ def of_shard(requests: Sequence[Request], shard: Shard) -> list[Request]:
     return [request for request in requests if samples[request.sample_id] % shard.count == shard.index]
 
 
-def ready(
-    requests: Sequence[Request], place: Layout, answered: Mapping[tuple[str, int], Response]
-) -> tuple[list[Request], list[Response]]:
-    """Requests of one turn with the conversation before it, and the failures of those whose conversation broke off."""
+class Ready(NamedTuple):
+    """Requests of one turn with the conversation before it, the failures of those whose conversation broke off, and of
+    each later turn's request what its response `continues`."""
+
+    requests: list[Request]
+    hopeless: list[Response]
+    continues: dict[str, str]
+
+
+def ready(requests: Sequence[Request], place: Layout, answered: Mapping[tuple[str, int], Response]) -> Ready:
     if all(request.turn == 1 for request in requests):
-        return list(requests), []
+        return Ready(list(requests), [], {})
     known = {request.id: request for request in read_requests(place)}
-    found, hopeless = [], []
+    found, hopeless, continues = [], [], {}
     for request in requests:
         before = [known[turn_id(request.sample_id, turn)] for turn in range(1, request.turn)]
         responses = [answered.get((earlier.id, 0)) for earlier in before]
         broken = next((turn for turn, r in enumerate(responses, start=1) if r is None or r.error is not None), None)
         if broken is None:
-            found.append(continued(request, before, [r.text or "" for r in responses if r is not None]))
+            answers = [r.text or "" for r in responses if r is not None]
+            found.append(continued(request, before, answers))
+            continues[request.id] = fingerprint(*answers)
         else:
             failed = responses[broken - 1]
             words = (failed.error if failed is not None else None) or "it was not asked"
             error = f"turn {broken} has no answer ({words})"
             hopeless.append(Response(request.id, finish_reason="error", error=error))
-    return found, hopeless
+    return Ready(found, hopeless, continues)
 
 
 def continued(request: Request, before: Sequence[Request], answers: Sequence[str]) -> Request:

@@ -63,8 +63,11 @@ def _ask(
     progress = Progress(f"infer {context.shard}", requests, run.dataset.generation.attempts)
     with Asking(planned, context, context.layout.responses, progress, outdated) as asking:
         for turn in sorted({request.turn for request in requests}):
-            ready, hopeless = conversations.ready([r for r in requests if r.turn == turn], context.layout, answered)
-            came = [*asking.note(hopeless), *asking.ask(ready, run.dataset.generation)]
+            ready = conversations.ready([r for r in requests if r.turn == turn], context.layout, answered)
+            came = [
+                *asking.note(ready.hopeless),
+                *asking.ask(ready.requests, run.dataset.generation, ready.continues),
+            ]
             everything += came
             answered |= latest_of_each(came)
         return everything, asking.peaks()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llm_eval import tables
 from llm_eval.backends.workplace import Workplace
 from llm_eval.errors import BudgetSpent, StorageError
-from llm_eval.records import Response
+from llm_eval.records import LATER_OF_RESPONSES, Response
 from llm_eval.specs import Budget
 from llm_eval.storage import files
 
@@ -92,7 +92,7 @@ class Purse:
         for part in files(self._place.folder, ".parquet"):
             if "/part-" not in part or self._place.is_own(part) or part in self._counted:
                 continue
-            rows = tables.read(part, Response)
+            rows = tables.read(part, Response, LATER_OF_RESPONSES)
             tokens = sum(row.input_tokens + row.output_tokens for row in rows)
             self._others += Spent(tokens, sum(row.cost_usd or 0.0 for row in rows))
             self._counted.add(part)
