@@ -23,19 +23,20 @@ def latest_of_each(responses: Iterable[Response]) -> dict[tuple[str, int], Respo
     Of a conversation, what was said as it stands: no turn after another answer than that which it was asked after.
     Where two runs have asked at once, the longer one counts, of equal ones the last.
     """
+    responses = list(responses)
     kept: dict[tuple[str, int], Response] = {}
-    said: dict[str, list[Response]] = {}
-    later: set[str] = set()
     for response in responses:
         key = (response.request_id, response.attempt)
         if response.error is None or is_unanswered(kept.get(key)):
             kept[key] = response
-        if response.error is None:
-            said.setdefault(response.request_id, []).append(response)
-        if response.continues is not None:
-            later.add(response.request_id)
-    for first in {request_id.rpartition("#")[0] for request_id in later}:
-        _hold_together(first, said, kept)
+    conversations = {r.request_id.rpartition("#")[0] for r in responses if r.continues is not None}
+    if conversations:
+        said: dict[str, list[Response]] = {}
+        for response in responses:
+            if response.error is None:
+                said.setdefault(response.request_id, []).append(response)
+        for first in conversations:
+            _hold_together(first, said, kept)
     return kept
 
 
