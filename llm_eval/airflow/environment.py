@@ -46,6 +46,9 @@ def airflow_settings(home: Path, ports: Ports, deployment: Deployment = LOCAL) -
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS_FILE),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url(ports.tasks)}/execution/",
         _DATABASE: sqlite(home),
+        # Longer than an answer waits for SQLite's lock. A worker that gives up (by default after 5 s) asks again, while
+        # its first request is still carried out; the second deferral or retry is then refused, and the task fails.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(ports.api),

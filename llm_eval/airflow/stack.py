@@ -93,19 +93,16 @@ class Stack:
     def _start(self) -> None:
         began = time.monotonic()
         self._lock, self.home = lock_home(self._wanted_home)
-        ports = Ports(free_port(self._wanted_port), free_port(None))
-        self.url, self._tasks_url = url(ports.api), url(ports.tasks)
         self.password = password_of(self.home / PASSWORDS_FILE)
-        self.environment = {**os.environ, **airflow_settings(self.home, ports, self._deployment)}
-        for name, first in SEARCH_PATHS.items():
-            self.environment[name] = os.pathsep.join([*map(str, first), *filter(None, [os.environ.get(name)])])
-        self._own_settings = own_settings(self.home, ports, self._deployment)
+        self._set_ports(Ports(0, 0))  # whoever prepares the database does not listen
         self._log = (self.home / "standalone.log").open("wb")
         self._guard = Guard(self.environment, self._lock)
         self._tell("Airflow: preparing the database …")
         self._migrate()
         self._tell(f"Airflow: starting {', '.join(self._commands)} …")
         self._bury_schedulers()
+        # Chosen late: anybody may take them until our servers listen.
+        self._set_ports(Ports(free_port(self._wanted_port), free_port(None)))
         self._components = [self._spawn(name, *command) for name, command in self._commands.items()]
         self._wait_until_healthy()
         self.client = AirflowClient(self.url, USER, self.password)
@@ -113,6 +110,14 @@ class Stack:
         running = {"url": self.url, "user": USER, "passwords": PASSWORDS_FILE}
         storage.write_json(str(self.home / RUNNING_FILE), running)
         self._tell(f"Airflow: ready after {time.monotonic() - began:.1f} s")
+
+    def _set_ports(self, ports: Ports) -> None:
+        """And all that components are told, some of which depends on them."""
+        self.url, self._tasks_url = url(ports.api), url(ports.tasks)
+        self.environment = {**os.environ, **airflow_settings(self.home, ports, self._deployment)}
+        for name, first in SEARCH_PATHS.items():
+            self.environment[name] = os.pathsep.join([*map(str, first), *filter(None, [os.environ.get(name)])])
+        self._own_settings = own_settings(self.home, ports, self._deployment)
 
     def _spawn(self, name: str, *arguments: str) -> Component:
         process = subprocess.Popen(

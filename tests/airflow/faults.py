@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +88,15 @@ def loss(model: Slow) -> Loss:
     return Loss(model, frozenset({*model.asked()} - model.answered()))
 
 
-def finished(client: AirflowClient, run: DagRun) -> str:
-    """How the run ended."""
-    state: str = until(lambda: _state(client, run) in FINISHED and _state(client, run), f"the end of {run.dag_id}")
+def finished(client: AirflowClient, run: DagRun, meanwhile: Callable[[], Any] = lambda: None) -> str:
+    """How the run ended. `meanwhile`: what is done before each look."""
+
+    def look() -> str | None:
+        meanwhile()
+        state = _state(client, run)
+        return state if state in FINISHED else None
+
+    state: str = until(look, f"the end of {run.dag_id}")
     return state
 
 
@@ -117,15 +123,23 @@ def tries(client: AirflowClient, run: DagRun) -> dict[str, int]:
 def kill(stack: Stack, *names: str) -> None:
     """kill -9 of every process of these components (of all, and of the guard, if none is named), all at once."""
     sessions = {c.process.pid for c in stack._components if not names or c.name in names}
-    victims = members(sessions)
+    victims: set[psutil.Process] = set()
+    found = {*members(sessions)}
     if not names:
         assert stack._guard is not None
-        victims = [psutil.Process(stack._guard._process.pid), *victims]
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # nobody may see another one die
-        for victim in victims:
-            with suppress(psutil.NoSuchProcess):
-                victim.send_signal(number)
+        found.add(psutil.Process(stack._guard._process.pid))
+    while found:  # some may have started another one before they were stopped
+        _send(found, signal.SIGSTOP)  # nobody may see another one die
+        victims |= found
+        found = {*members(sessions)} - victims
+    _send(victims, signal.SIGKILL)
     gone(*victims)
+
+
+def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def gone(*processes: psutil.Process) -> None:

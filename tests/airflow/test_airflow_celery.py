@@ -16,7 +16,7 @@ from llm_eval.airflow.stack import Stack
 from llm_eval.catalog import Catalog
 from llm_eval.demo.train import train
 from llm_eval.settings import Settings
-from tests.airflow.faults import Slow, finished, infer_process, loss, until
+from tests.airflow.faults import Slow, finished, infer_process, kill, loss, until
 from tests.backends.tiny_models import save_llama
 from tests.builders import TINY_DEMO
 from tests.services import NotInstalled, postgresql, redis
@@ -88,10 +88,10 @@ def test_an_evaluation_survives_the_kill_of_its_worker(deployed):
     above = {process.pid for process in infer_process(stack.client, run).parents()}
     worker = next(component for component in stack._components if component.process.pid in above)
 
-    worker.process.kill()
+    kill(stack, worker.name)
+    lost = loss(model)
     until(stack.first_ended, "the worker's end")
     assert stack.revive() == [worker.name]
-    lost = loss(model)
 
     assert finished(stack.client, run) == "success"
     assert lost.was_all_that_was_asked_twice()

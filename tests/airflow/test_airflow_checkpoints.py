@@ -17,9 +17,9 @@ from llm_eval.remote import client
 from llm_eval.remote.client import RequestRefused
 from tests.airflow.receivers import webhooks
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 
-SECONDS = 240.0
+SECONDS = 600.0
 DATASETS = ("one", "two")
 EVALUATIONS = tuple(f"eval__trained__{dataset}" for dataset in DATASETS)
 REPORT = "report__small__trained"

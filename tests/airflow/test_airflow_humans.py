@@ -28,6 +28,8 @@ from llm_eval.specs import RunParams
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish
 
+pytestmark = pytest.mark.timeout(900)
+
 CONSOLE = Console(force_terminal=False)
 RUN_SECONDS = 240.0
 HOSTILE = (

@@ -18,7 +18,7 @@ from tests.backends.api_server import said, serving
 from tests.backends.batch_api import serving_batches
 from tests.builders import TINY_DEMO
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(1800)]
 CONSOLE = Console(stderr=True)
 SECONDS = 400
 # The untrained demo model's likeliest token is often its last: drawn at random, its answers are never empty.

@@ -22,10 +22,14 @@ from tests.kubernetes.inference import NAMESPACE, SITE, public_folder
 pytestmark = [pytest.mark.airflow, pytest.mark.kubernetes, pytest.mark.timeout(900)]
 
 PODS = ("evicted", "marked", "followed", "worker", "sharded")
-SETTINGS = {"AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "16"}
+SETTINGS = {
+    "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "16",
+    "LLM_EVAL_POD_LOG_SECONDS": "600",  # who fetches a log is not deferred, and would be killed with the scheduler
+}
 GPUS = 2
-# The one that is marked as failed would be at work for much longer than that takes.
-PACES = {name: {"seconds_per_reply": pace} for name, pace in {"calm": 0.0, "sharded": 0.1, "marked": 3.0}.items()}
+# Those that are disturbed would be at work for much longer than it takes to do so.
+SLOWLY = {"evicted": 1.5, "marked": 3.0, "followed": 1.5}
+PACES = {name: {"seconds_per_reply": pace} for name, pace in {"calm": 0.0, "sharded": 0.1, **SLOWLY}.items()}
 
 
 class Airflow:
@@ -35,7 +39,7 @@ class Airflow:
         self.place, self.cluster = place, cluster
         self.models = {name: Slow(name, place.root, folder / f"{name}.journal") for name in ("calm", *PODS)}
         told = {**SETTINGS, "KUBECONFIG": str(cluster.kubeconfig_of("llm-eval-launcher"))}
-        told |= {"LLM_EVAL_POD_DEFERRABLE": str(deferrable).lower(), "LLM_EVAL_POD_LOG_SECONDS": "2"}
+        told |= {"LLM_EVAL_POD_DEFERRABLE": str(deferrable).lower()}
         told |= {"LLM_EVAL_POD_TEMPLATE": str(folder / "pod_template.yaml")}
         home = folder / f"airflow-{deferrable}"
         self.stack = Stack(home, triggerer=deferrable, deployment=Deployment(settings=told))
@@ -114,13 +118,17 @@ def disturbed(deferring) -> SimpleNamespace:
     """Runs that are disturbed side by side: their ends, and what the one whose pod was taken away had lost."""
     airflow, names = deferring, ("calm", "evicted", "marked", "followed")
     runs = {name: airflow.trigger(name) for name in names}
-    for name in names[1:]:
-        airflow.models[name].wait_for_a_part()
-    (evicted,), (marked,) = airflow.pods("evicted"), airflow.pods("marked")
+    airflow.models["evicted"].wait_for_a_part()
+    (evicted,) = airflow.pods("evicted")
     airflow.cluster.evict(evicted, namespace=NAMESPACE)
     lost = loss(airflow.models["evicted"])
+    for name in ("marked", "followed"):
+        airflow.models[name].wait_for_a_part()
+    (marked,) = airflow.pods("marked")
     airflow.client.call("PATCH", infer_address(runs["marked"]), {"new_state": "failed"})
     until(lambda: marked not in airflow.pods("marked"), "no pod of the task that was marked as failed", 60)
+    # A task that is not deferred would end with the scheduler.
+    until(lambda: is_deferred(airflow, runs["evicted"], 2) and is_deferred(airflow, runs["followed"], 1), "both wait")
     kill(airflow.stack, "triggerer", "scheduler")
     revived = {*until(airflow.stack.revive, "somebody to start again")}
     until(lambda: revived.update(airflow.stack.revive()) or revived == {"triggerer", "scheduler"}, "both again")
@@ -185,6 +193,12 @@ def test_a_pod_whose_worker_is_killed_goes_on_and_is_found_by_the_next_try(platf
 
 def infer_address(run) -> str:
     return f"/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}/taskInstances/infer/0"
+
+
+def is_deferred(airflow: Airflow, run, number: int) -> bool:
+    """Whether this try of infer waits in the triggerer."""
+    task = airflow.client.call("GET", infer_address(run))
+    return (task["state"], task["try_number"]) == ("deferred", number)
 
 
 def run_has_ended(airflow: Airflow, run) -> bool:

@@ -20,7 +20,7 @@ ONE_SHOT = {"airflow-init", "demo"}  # they end by themselves: no health, no res
 # Of a machine of one's own: addresses, folders and numbers that are others in containers.
 ELSEWHERE = re.compile(
     r"AIRFLOW_HOME|.*__(DAGS|PLUGINS|BASE_LOG)_FOLDER|.*_PASSWORDS_FILE|AIRFLOW__API__(HOST|PORT|BASE_URL)"
-    r"|.*__EXECUTION_API_SERVER_URL|.*__SQL_ALCHEMY_CONN|.*__EXECUTOR|.*__DEFAULT_POOL_TASK_SLOT_COUNT"
+    r"|.*__EXECUTION_API_(SERVER_URL|TIMEOUT)|.*__SQL_ALCHEMY_CONN|.*__EXECUTOR|.*__DEFAULT_POOL_TASK_SLOT_COUNT"
 )
 
 each_service = pytest.mark.parametrize(("name", "service"), services().items(), ids=services())

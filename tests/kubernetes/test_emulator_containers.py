@@ -154,7 +154,7 @@ def test_a_container_that_fails_is_started_again_if_its_pod_says_so(ended):
     assert again["log"][-1] == "again"
 
 
-@pytest.mark.cluster(backoff_seconds=1)
+@pytest.mark.cluster(backoff_seconds=10)
 def test_a_pod_whose_container_waits_for_its_next_start_still_runs(api, cluster):
     api.create_namespaced_pod("default", manifests.pod("exit 1", restartPolicy="Always"))
 
@@ -166,7 +166,7 @@ def test_a_pod_whose_container_waits_for_its_next_start_still_runs(api, cluster)
 
 
 def test_a_pod_is_ended_at_its_deadline(ended):
-    status = ended("trap 'exit 0' TERM; sleep 60 & wait", activeDeadlineSeconds=1)
+    status = ended("trap 'exit 0' TERM; sleep 60 & wait", activeDeadlineSeconds=8)
 
     assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
     assert terminated(status)["exitCode"] == 0
@@ -200,8 +200,11 @@ def running(cluster):
 
 @needs("exec")
 def test_what_a_container_leaves_running_ends_with_it(api, cluster):
-    api.create_namespaced_pod("default", manifests.pod("setsid sleep 600 & sleep 1"))
+    script = "trap 'exit 0' TERM; setsid sleep 600 & sleep 600 & wait"
+    api.create_namespaced_pod("default", manifests.pod(script))
     processes = cluster.until(lambda: len(p := cluster.processes("pod")) >= 3 and p, "it has children")
+
+    cluster.kill("pod", number=signal.SIGTERM)
 
     cluster.until(lambda: cluster.pod("pod")["status"]["phase"] == "Succeeded", "it has ended")
 
@@ -249,7 +252,7 @@ def test_an_image_that_does_not_come_is_tried_again(api, cluster):
     cluster.delete("pod")
 
 
-@pytest.mark.cluster(images={"registry/*": Image(pull_seconds=1)})
+@pytest.mark.cluster(images={"registry/*": Image(pull_seconds=5)})
 def test_a_big_image_takes_its_time(api, cluster):
     api.create_namespaced_pod("default", manifests.pod("true"))
 

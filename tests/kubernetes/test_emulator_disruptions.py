@@ -9,7 +9,7 @@ from tests.kubernetes.emulator import manifests
 from tests.kubernetes.emulator.errors import ApiError
 from tests.kubernetes.test_emulator_containers import exists, terminated
 
-TAKES_LEAVE = "trap 'echo leaving; sleep 0.3; echo gone; exit 0' TERM; echo ready; while sleep 0.1; do :; done"
+TAKES_LEAVE = "trap 'echo leaving; sleep 5; echo gone; exit 0' TERM; echo ready; while sleep 0.1; do :; done"
 IGNORES_IT = "trap '' TERM; echo ready; while sleep 0.1; do :; done"
 
 
@@ -34,12 +34,12 @@ def is_gone(cluster):
 
 def test_a_pod_that_is_deleted_has_its_grace_period(begun, api, cluster):
     begun()
+    log = api.read_namespaced_pod_log("pod", "default", follow=True, _preload_content=False)
 
     answer = api.delete_namespaced_pod("pod", "default")
 
     assert answer.metadata.deletion_timestamp is not None
     assert answer.metadata.deletion_grace_period_seconds == 30
-    log = api.read_namespaced_pod_log("pod", "default", follow=True, _preload_content=False)
     assert log.data.split() == [b"ready", b"leaving", b"gone"]
     cluster.until(lambda: is_gone(cluster), "it is gone")
 

@@ -56,7 +56,7 @@ def test_pods_that_are_left_are_named(api, cluster):
 
 
 def test_a_pod_that_is_leaving_is_waited_for(api, cluster):
-    api.create_namespaced_pod("default", manifests.pod("trap 'sleep 1; exit' TERM; echo ready; sleep 60 & wait"))
+    api.create_namespaced_pod("default", manifests.pod("trap 'sleep 5; exit' TERM; echo ready; sleep 60 & wait"))
     cluster.until(lambda: cluster.pod("pod")["status"]["phase"] == "Running" and cluster.log("pod"), "it is ready")
     cluster.delete("pod")
 

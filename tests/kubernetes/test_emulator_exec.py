@@ -24,9 +24,8 @@ KILL_ALL_SHELLS = "kill -2 $(pgrep -u $(id -u) -f 'sh')"
 @pytest.fixture
 def inside(api, cluster):
     """Opens a command in a pod that has only just begun to run."""
-    api.create_namespaced_pod(
-        "default", manifests.pod("trap 'exit 9' INT; while sleep 0.1; do :; done", **WITH_A_VOLUME)
-    )
+    script = "trap 'exit 9' INT; echo ready; while sleep 0.1; do :; done"
+    api.create_namespaced_pod("default", manifests.pod(script, **WITH_A_VOLUME))
     cluster.until(lambda: cluster.pod("pod")["status"]["phase"] == "Running", "it runs")
 
     def run(*command, **options):
@@ -39,7 +38,7 @@ def inside(api, cluster):
 
 
 def finished(opened):
-    opened.run_forever(timeout=10)
+    opened.run_forever(timeout=60)
     return opened
 
 
@@ -72,6 +71,7 @@ def test_a_large_answer_comes_back_whole(inside):
 
 @needs("exec")
 def test_a_command_reaches_no_process_outside_of_its_container(inside, cluster):
+    cluster.until(lambda: cluster.log("pod") == ["ready"], "its trap is set")
     with subprocess.Popen(["sh", "-c", "sleep 60; exit"]) as bystander:
         finished(inside("sh", "-c", KILL_ALL_SHELLS))
         cluster.until(lambda: cluster.pod("pod")["status"]["phase"] == "Failed", "the container was reached")

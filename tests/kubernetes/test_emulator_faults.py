@@ -51,7 +51,7 @@ def test_an_answer_may_take_its_time(api, cluster):
 
     assert api.list_namespaced_pod("default", _request_timeout=3).items == []  # urllib3 has asked twice
 
-    cluster.until(lambda: len(cluster.requests) == 2, "both have ended")
+    cluster.until(lambda: len(cluster.requests) >= 2, "both have ended")
     assert {request.status for request in cluster.requests} == {None, 200}
 
 

@@ -132,7 +132,7 @@ def test_the_least_rights_that_the_operator_needs_are_enough(tmp_path, capsys, e
 def test_a_log_that_is_cut_is_taken_up_again(cluster, capsys):
     cluster.faults.cut_logs(lines=1)
 
-    operator(cluster, "for i in 1 2 3; do echo line-$i; sleep 0.5; done").execute(context())
+    operator(cluster, "for i in 1 2 3; do echo line-$i; sleep 2; done").execute(context())
 
     said = capsys.readouterr().out
     assert all(f"line-{i}" in said for i in (1, 2, 3))
@@ -140,7 +140,7 @@ def test_a_log_that_is_cut_is_taken_up_again(cluster, capsys):
 
 
 def test_lines_come_while_the_task_is_deferred(cluster, capsys):
-    made = operator(cluster, "echo early; sleep 2; echo late", deferrable=True, logging_interval=1, poll_interval=0.5)
+    made = operator(cluster, "echo early; sleep 6; echo late", deferrable=True, logging_interval=1, poll_interval=0.5)
 
     deferred(made, context())
 

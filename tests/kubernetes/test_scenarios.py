@@ -30,6 +30,12 @@ def calm() -> list[tuple[object, ...]]:
     return undisturbed()
 
 
+@pytest.fixture
+def long_at_work(monkeypatch) -> None:
+    """For who disturbs a pod at work: it is there still when a busy machine comes to do it."""
+    monkeypatch.setattr("tests.kubernetes.inference.SECONDS_PER_REPLY", 0.25)
+
+
 @pytest.fixture(params=["waiting", "deferred"])
 def inference(request, cluster, monkeypatch) -> Iterator[Inference]:
     with public_folder() as folder:
@@ -47,6 +53,7 @@ def test_an_undisturbed_pod_publishes_what_a_worker_does(inference, calm):
     assert len(inference.asked()) == QUESTIONS
 
 
+@pytest.mark.usefixtures("long_at_work")
 @pytest.mark.parametrize("fate", FATES)
 def test_a_pod_that_is_taken_away_costs_a_try_and_no_number(inference, calm, fate):
     first = inference.start()
@@ -62,11 +69,12 @@ def test_a_pod_that_is_taken_away_costs_a_try_and_no_number(inference, calm, fat
     assert inference.asked_twice() <= lost
 
 
+@pytest.mark.usefixtures("long_at_work")
 @pytest.mark.leaves_pods  # nobody is there to say that it has ended
 def test_a_node_that_does_not_answer_any_more_is_waited_for_no_longer_than_the_pod_may_take(inference):
     if not inference.deferrable:
         pytest.skip("while the task itself waits, its process is ended by Airflow; here is none")
-    first = inference.start(execution_timeout=timedelta(seconds=8))
+    first = inference.start(execution_timeout=timedelta(seconds=25))
     inference.wait_for_answers()
     inference.cluster.lose_node("cpu-1")
 
@@ -78,6 +86,7 @@ def test_a_node_that_does_not_answer_any_more_is_waited_for_no_longer_than_the_p
     assert "deletionTimestamp" in pod["metadata"]
 
 
+@pytest.mark.usefixtures("long_at_work")
 def test_memory_that_is_not_enough_is_tried_once_more_with_half_of_it(inference, calm):
     first = inference.start({"memory_gib": 1})
     inference.cluster.kill_for_memory(inference.wait_for_answers(), namespace=NAMESPACE)
@@ -93,6 +102,7 @@ def test_memory_that_is_not_enough_is_tried_once_more_with_half_of_it(inference,
     assert inference.published() == calm
 
 
+@pytest.mark.usefixtures("long_at_work")
 def test_memory_that_is_not_enough_a_second_time_ends_the_tries(inference):
     errors = []
     for _ in range(2):
@@ -142,7 +152,7 @@ def test_an_image_that_is_late_is_waited_for(inference, calm):
 def test_an_image_that_is_too_late_may_come_with_the_next_try(inference, calm):
     inference.cluster.images.refuse(IMAGE, "i/o timeout")
 
-    error = inference.start(startup_timeout_seconds=1).end()
+    error = inference.start(startup_timeout_seconds=5).end()
     inference.cluster.images.refuse(IMAGE, seconds=0)  # the registry is well again
     inference.succeed()
 
@@ -152,7 +162,7 @@ def test_an_image_that_is_too_late_may_come_with_the_next_try(inference, calm):
 
 
 def test_gpus_that_no_node_has_are_named(inference):
-    error = inference.start({"gpus": 8}, schedule_timeout_seconds=1).end()
+    error = inference.start({"gpus": 8}, schedule_timeout_seconds=5).end()
 
     assert isinstance(error, MayPass)
     assert re.search(r"^no node took the pod: .*Insufficient nvidia.com/gpu", str(error))
@@ -187,6 +197,7 @@ def test_a_log_whose_connection_is_cut_costs_nothing(inference, calm):
     assert len(inference.asked()) == QUESTIONS
 
 
+@pytest.mark.usefixtures("long_at_work")
 def test_a_pod_is_left_to_its_work_while_kubernetes_is_away_and_found_again(inference, calm):
     first = inference.start()
     name = inference.wait_for_answers()
@@ -203,6 +214,7 @@ def test_a_pod_is_left_to_its_work_while_kubernetes_is_away_and_found_again(infe
     assert len(inference.asked()) == QUESTIONS
 
 
+@pytest.mark.usefixtures("long_at_work")
 def test_a_task_that_somebody_ends_takes_its_pod_along(inference):
     trying = inference.start()
     inference.wait_for_answers()

@@ -80,7 +80,7 @@ class Cluster:
         """Raises EmulatorError for what it did wrong itself: errors in its own code, containers that outlive it."""
         self._loop.call(self._close())
         self._loop.close()
-        left = left_on_the_machine(self.folder.name, self._machine.sessions)
+        left = self._left_on_the_machine()
         if self._machine.guard:
             self._machine.guard.close()
         if self._machine.errors or left:
@@ -212,6 +212,13 @@ class Cluster:
             assert time.monotonic() < end, f"not in {seconds:g} s: {what}"
             time.sleep(LOOK_SECONDS)
         return value
+
+    def _left_on_the_machine(self) -> list[str]:
+        """What stays there: a process that was killed may take its time to go."""
+        end = time.monotonic() + LEAVE_SECONDS
+        while (left := left_on_the_machine(self.folder.name, self._machine.sessions)) and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+        return left
 
     @property
     def _store(self) -> Store:

@@ -130,7 +130,9 @@ async def start(launch: Launch, isolation: Isolation, folder: Path) -> Process:
     try:
         report = await asyncio.to_thread(_read_all, reading)
     except asyncio.CancelledError:
-        outer.kill()  # what it has started ends with it
+        with suppress(ProcessLookupError):
+            os.killpg(outer.pid, signal.SIGKILL)  # with what it has started
+        await outer.wait()
         raise
     said = dict(line.split(" ", 1) for line in report.splitlines())
     if "failed" in said or "pid" not in said:
