@@ -17,7 +17,7 @@ from llm_eval.records import Result, Sample
 from llm_eval.settings import Settings, find
 from llm_eval.sources.formats import parse
 from llm_eval.specs import Baseline, FileBaseline, PlannedBaseline, RunBaseline, RunSpec
-from llm_eval.stages.score import read_scored
+from llm_eval.stages.scored import read_scored
 
 Answers = Mapping[str, tuple[str, ...]]
 """Sample id → what was answered, turn by turn."""

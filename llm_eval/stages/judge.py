@@ -22,7 +22,7 @@ from llm_eval.stages.asking import Asking, Planned
 from llm_eval.stages.effort import Effort
 from llm_eval.stages.progress import Progress
 from llm_eval.stages.responses import is_unanswered, read_some
-from llm_eval.stages.score import read_scored
+from llm_eval.stages.scored import read_scored
 from llm_eval.stages.shown import Shown, shown_to
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from llm_eval.stages.infer import read_peaks
 from llm_eval.stages.judging import headline_metric
 from llm_eval.stages.render import read_requests
 from llm_eval.stages.score import manifest as score_manifest
-from llm_eval.stages.score import read_scored
+from llm_eval.stages.scored import read_scored
 
 
 def manifest(context: StageContext) -> str:

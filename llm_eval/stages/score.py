@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from llm_eval import layout, tables
-from llm_eval.errors import IncompleteStage, NotThere, TooManyFailures
+from llm_eval import layout
+from llm_eval.errors import IncompleteStage, TooManyFailures
 from llm_eval.extract import Extraction, extract
 from llm_eval.layout import Layout
 from llm_eval.metrics import Measure, Metric, UnusableResponse, get_metric
@@ -23,6 +22,7 @@ from llm_eval.stages.conversations import last_turns
 from llm_eval.stages.fetch import read_samples
 from llm_eval.stages.render import read_requests
 from llm_eval.stages.responses import parts_so_far, read_parts
+from llm_eval.stages.scored import write_scored
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ def run(context: StageContext) -> Counts:
         if request.id in last
         for score in score_response(response, samples[request.sample_id], dataset)
     ]
-    tables.write(_address(context.layout), Score, scores, sources=parts)
+    address = write_scored(context.layout, scores, parts)
     rule = dataset.metrics[0].name if dataset.metrics else None
     headline = [s for s in scores if s.metric == rule]
-    check_failures(headline, dataset.max_failed_fraction, _address(context.layout), "infer", context.layout.run_uri)
+    check_failures(headline, dataset.max_failed_fraction, address, "infer", context.layout.run_uri)
     found = Counter(s.status for s in headline)
     return {
         "samples": len(last),
@@ -55,30 +55,6 @@ def run(context: StageContext) -> Counts:
         "no_answer": found["no_answer"],
         "failed": found["failed"],
     }
-
-
-class Scored(NamedTuple):
-    """Scores, and the files of the responses that they are of: runs of one pair share a folder, where others may add
-    answers at any time. Whatever comes after score goes by these, so that no text stands beside another one's score.
-    """
-
-    scores: list[Score]
-    parts: tuple[str, ...]
-
-    def responses(self, place: Layout) -> dict[tuple[str, int], Response]:
-        return read_parts(place, self.parts)
-
-
-def read_scored(place: Layout) -> Scored:
-    """Raises IncompleteStage where nothing has been scored."""
-    try:
-        return Scored(*tables.read_with_sources(_address(place), Score))
-    except NotThere as error:
-        raise IncompleteStage(f"{_address(place)} is not there: run `llm-eval score {place.run_uri}` first") from error
-
-
-def _address(place: Layout) -> str:
-    return layout.join(place.scores, "scores.parquet")
 
 
 def complete(

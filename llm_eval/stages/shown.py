@@ -13,7 +13,7 @@ from llm_eval.records import Response
 from llm_eval.specs import JudgeSpec, RunSpec
 from llm_eval.stages import StageContext, baselines
 from llm_eval.stages.fetch import limited_samples
-from llm_eval.stages.score import Scored
+from llm_eval.stages.scored import Scored
 
 
 class Shown:

@@ -15,7 +15,8 @@ from llm_eval.specs import PlannedJudge, RunSpec
 from llm_eval.stages import Counts, StageContext, calibration, replies
 from llm_eval.stages.judge import AskThese, Replies, judged_by
 from llm_eval.stages.judging import headline_metric
-from llm_eval.stages.score import Scored, check_failures, read_scored
+from llm_eval.stages.score import check_failures
+from llm_eval.stages.scored import Scored, read_scored
 from llm_eval.stages.shown import Shown, shown_to
 
 _MANIFEST = "manifest.json"

@@ -9,7 +9,7 @@ from llm_eval.judging.asks import asks_of, generation_of
 from llm_eval.layout import Layout
 from llm_eval.stages import StageContext
 from llm_eval.stages.responses import read_some
-from llm_eval.stages.score import read_scored
+from llm_eval.stages.scored import read_scored
 from llm_eval.stages.shown import shown_to
 from tests.backends.tiny_models import save_llama
 
