@@ -19,6 +19,7 @@ from llm_eval.settings import HOME, Settings
 from llm_eval.stages import StageContext
 from llm_eval.stages.pipeline import run_all
 from llm_eval.stages.plan import Wish, parse_params
+from llm_eval.stages.scored import read_scored
 from llm_eval.stages.shown import shown_to
 
 KIND = ("事实正确性", "满足用户需求", "清晰度", "完备性", "逻辑连贯性", "创造性", "丰富度", "公平与可负责程度")
@@ -169,7 +170,8 @@ def asked(evaluated):
     """Subject, system and user turn of every question to the judge."""
     (judge,) = evaluated.run.judges
     place = Layout(evaluated.settings.root, evaluated.run)
-    for subject in shown_to(judge.spec, StageContext(evaluated.run, place, evaluated.settings)).subjects:
+    context = StageContext(evaluated.run, place, evaluated.settings)
+    for subject in shown_to(judge.spec, context, read_scored(place)).subjects:
         for ask in asks_of(subject, judge.spec, True):
             *system, user = ask.request.messages
             yield subject, "".join(message.content for message in system), user.content
