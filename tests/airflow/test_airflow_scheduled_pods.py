@@ -52,10 +52,15 @@ class Airflow:
         self.client.set_paused(self.models[name].dag_id, False)
         return self.client.trigger(self.models[name].dag_id)
 
-    def pods(self, name: str) -> list[str]:
+    def pods(self, name: str, phases: tuple[str, ...] = ("Pending", "Running", "Succeeded", "Failed")) -> list[str]:
         """Names of the model's pods that are there."""
         label = f"eval__{name}__forty"
-        return [p["metadata"]["name"] for p in self.cluster.pods() if p["metadata"]["labels"]["dag_id"] == label]
+        mine = [p for p in self.cluster.pods() if p["metadata"]["labels"]["dag_id"] == label]
+        return [p["metadata"]["name"] for p in mine if p["status"]["phase"] in phases]
+
+    def wanting_gpus(self, name: str) -> list[str]:
+        """One that has ended lies there until its task has read why, and holds no GPU."""
+        return self.pods(name, ("Pending", "Running"))
 
     def gpus(self, slots: int) -> None:
         """The size of the pool."""
@@ -161,8 +166,12 @@ def test_a_pod_goes_on_while_scheduler_and_triggerer_are_killed_and_is_followed_
 def test_the_pool_bounds_the_gpus_that_the_shards_of_a_model_take_at_once(deferring, disturbed):
     deferring.gpus(GPUS)
     run, at_once = deferring.trigger("sharded"), set()
-    until(lambda: at_once.add(len(deferring.pods("sharded"))) or run_has_ended(deferring, run), "the end of the shards")
 
+    def have_ended() -> bool:
+        at_once.add(len(deferring.wanting_gpus("sharded")))
+        return run_has_ended(deferring, run)
+
+    until(have_ended, "the end of the shards")
     assert finished(deferring.client, run) == "success"
     assert max(at_once) == GPUS
     assert len(deferring.models["sharded"].asked()) == QUESTIONS
