@@ -173,7 +173,10 @@ def read_with_sources(uri: str, record: type[R]) -> tuple[list[R], tuple[str, ..
     rows = _rows(uri, data, record)
     noted = (pq.ParquetFile(io.BytesIO(data)).schema_arrow.metadata or {}).get(_SOURCES)
     if noted is None:
-        raise StorageError(f"{uri}: does not say what it was made from; written by another version? Run with --force.")
+        raise StorageError(
+            f"{uri}: does not say what it was made from; written by another version? Run the stage that writes it with "
+            "--force."
+        )
     return rows, tuple(json.loads(noted))
 
 

@@ -91,3 +91,13 @@ def test_missing_columns_are_named(tmp_path):
 
     with pytest.raises(StorageError, match=r"columns missing: .*finish_reason"):
         tables.read(uri, Response)
+
+
+def test_a_file_says_what_its_rows_were_made_from(tmp_path):
+    uri = str(tmp_path / "scores.parquet")
+    tables.write(uri, Score, [FULL[-1]], sources=["part-1", "part-2"])
+    assert tables.read_with_sources(uri, Score) == ([FULL[-1]], ("part-1", "part-2"))
+
+    tables.write(uri, Score, [FULL[-1]])
+    with pytest.raises(StorageError, match=r"scores\.parquet: does not say what it was made from.*with --force"):
+        tables.read_with_sources(uri, Score)
