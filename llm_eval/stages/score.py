@@ -49,11 +49,13 @@ def run(context: StageContext) -> Counts:
     headline = [s for s in scores if s.metric == rule]
     check_failures(headline, dataset.max_failed_fraction, address, "infer", context.layout.run_uri)
     found = Counter(s.status for s in headline)
+    # Also where nothing but judges measures: this stage is done again then, and reads what has come since.
+    lost = sum(response.error is not None for request, response in responses if request.id in last)
     return {
         "samples": len(last),
         "scored": found["scored"],
         "no_answer": found["no_answer"],
-        "failed": found["failed"],
+        "failed": max(found["failed"], lost),
     }
 
 

@@ -74,6 +74,22 @@ def test_answers_that_another_run_scores_anew_are_judged_anew(room, done):
     assert [each.value for each in room.judgements(run)] == [0.0, 0.0]
 
 
+def test_an_answer_that_failed_is_judged_once_it_has_come(court):
+    """Where nothing but judges measures: score is not done while an answer is lacking."""
+    room = court("right", None)
+    room.dataset(max_failed_fraction=0.5)
+    with room.judged(grade):
+        run, address = room.planned()
+        place = Layout(room.settings.root, run)
+        room.stages(address, *BEFORE, "judge", "verdict", "publish")
+        before = [each.value for each in room.judgements(run)]
+        add(place.responses, {"q-1": "wrong"})
+        room.stages(address, "score", "judge", "verdict")
+        room.stages(address, "publish", force=True)
+
+    assert (before, [each.value for each in room.judgements(run)]) == ([1.0, None], [1.0, 0.0])
+
+
 def test_another_number_of_shards_leaves_one_set_of_replies(room):
     with room.judged(grade):
         run, address = room.planned()
